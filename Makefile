@@ -1,0 +1,61 @@
+# Everything starts from a bare clone with Python 3.11 and make; uv is brought from the package index.
+PYTHON ?= python3
+UV     := .tools/bin/uv
+RUN    := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-runtime test-tools check fix lock docs clean
+
+help:  ## Show what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: .venv/.ready .venv-runtime/.ready  ## Make .venv with the bedside command in it
+
+demo: setup  ## Package, serve and ask the ICU example, then see a flipped byte refused
+	@$(RUN)/python examples/demo.py
+
+test: setup check test-runtime test-tools  ## Every check and every test that this machine can run
+
+test-runtime: setup  ## The runtime's tests, in an environment that holds only the runtime
+	.venv-runtime/bin/python -m pytest runtime/tests
+
+test-tools: setup  ## All tests, with the model libraries present
+	$(RUN)/python -m pytest
+
+check: setup  ## Lint, types, floors, generated files, dependency count
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(RUN)/python -m scripts.dependency_count
+
+fix: setup  ## Apply the formatter and the linter's safe fixes
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+lock: $(UV)  ## Resolve requirements.lock again from both pyproject.toml files
+	$(UV) pip compile pyproject.toml runtime/pyproject.toml --group dev -q --upgrade \
+	  --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-package bedside --no-emit-package bedside-runtime -o requirements.lock
+
+clean:  ## Remove the environments
+	rm -rf .venv .venv-runtime .tools
+
+$(UV):
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)"
+
+.venv/.ready: requirements.lock pyproject.toml runtime/pyproject.toml $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python .venv/bin/python --no-deps -e runtime -e .
+	@touch $@
+
+# The runtime's own closure, cut out of the one lock; nothing of the tools, no model library.
+.venv-runtime/.ready: requirements.lock pyproject.toml runtime/pyproject.toml $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-runtime
+	$(UV) pip compile --quiet runtime/pyproject.toml --group pyproject.toml:test --constraints requirements.lock \
+	  --generate-hashes --no-header --no-annotate -o .venv-runtime/requirements.lock
+	$(UV) pip sync --quiet --python .venv-runtime/bin/python --require-hashes .venv-runtime/requirements.lock
+	$(UV) pip install --quiet --python .venv-runtime/bin/python --no-deps -e runtime
+	@touch $@

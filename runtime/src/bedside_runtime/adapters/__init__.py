@@ -1,0 +1,1 @@
+"""Model adapters: from verified bytes to a Predictor, one module a framework."""

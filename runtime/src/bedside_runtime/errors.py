@@ -1,0 +1,93 @@
+"""The runtime's one family of errors: each class carries its exit code, its reason code and what to do next.
+
+Exit codes follow the command line's contract: 1 a check said no, 2 usage or an invalid contract,
+3 verification failed, 4 something outside failed or is missing.
+
+Messages are for the person who packages or operates a release. They may name files, versions, inputs and
+golden cases, never a request's values; what leaves the process over HTTP is the fixed ``code`` alone.
+"""
+
+from typing import ClassVar
+
+
+class BedsideRuntimeError(Exception):
+    """Anything the runtime refuses to do, with the remedy.
+
+    Attributes:
+        exit_code: What the process exits with when nobody handles the error.
+        code: Fixed, kebab-case reason, safe to log, to label a metric with and to answer over HTTP.
+        remedy: What the operator or author can do next, one sentence.
+    """
+
+    exit_code: ClassVar[int] = 1
+    code: ClassVar[str] = "refused"
+    remedy: str = ""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        if remedy:
+            self.remedy = remedy
+
+
+class ContractInvalid(BedsideRuntimeError):
+    """contract.json is unreadable, of another schema, or not in canonical form."""
+
+    exit_code = 2
+    code = "contract-invalid"
+    remedy = "Package the release again with `bedside package`; never edit contract.json."
+
+
+class IntegrityError(BedsideRuntimeError):
+    """A file is missing, unexpected, or differs from the digest that the contract records."""
+
+    exit_code = 3
+    code = "integrity"
+    remedy = "Restore the release from where it was packaged, or package it again."
+
+
+class EnvironmentMismatch(BedsideRuntimeError):
+    """The Python or the libraries here are not the ones that were validated."""
+
+    exit_code = 3
+    code = "environment-mismatch"
+    remedy = "Install exactly requirements.lock of the release, with the Python version that it names."
+
+
+class ForbiddenGlobal(BedsideRuntimeError):
+    """A pickle reaches for a global that loading this model must not touch; nothing of it was run."""
+
+    exit_code = 3
+    code = "forbidden-global"
+    remedy = "Do not load this file. Find out who made it, or save the model in a format without code."
+
+
+class ModelMismatch(BedsideRuntimeError):
+    """The model and the declared inputs or output do not belong together."""
+
+    exit_code = 2
+    code = "model-mismatch"
+    remedy = "Make [[inputs]] and [output] in bedside.toml say what the model was trained on."
+
+
+class OutputInvalid(BedsideRuntimeError):
+    """The model answered something that the declared output cannot be: NaN, infinite, outside [0, 1]."""
+
+    exit_code = 3
+    code = "output-invalid"
+    remedy = "Find out why the model answers this before it meets a patient."
+
+
+class GoldenMismatch(BedsideRuntimeError):
+    """A golden case is not answered as the validation study recorded it."""
+
+    exit_code = 3
+    code = "golden-mismatch"
+    remedy = "What runs here is not what was validated; compare model file, library versions and code."
+
+
+class LibraryMissing(BedsideRuntimeError):
+    """A library that the model needs cannot be imported here."""
+
+    exit_code = 4
+    code = "library-missing"
+    remedy = "Install requirements.lock of the release in this environment."

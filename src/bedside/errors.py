@@ -1,0 +1,60 @@
+"""The tools' one family of errors: each class carries its exit code and what to do next.
+
+Exit codes (every verb): 0 done; 1 a check or gate said no; 2 usage or an invalid bedside.toml;
+3 verification failed (digest, signature, golden case); 4 an outside tool or service failed or is missing.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from bedside.findings import Finding
+
+
+class BedsideError(Exception):
+    """Anything a verb refuses to do, with the remedy.
+
+    Attributes:
+        exit_code: What the command exits with.
+        remedy: What the user can do next, one sentence.
+        findings: The single problems, where there are several.
+    """
+
+    exit_code: ClassVar[int] = 1
+    remedy: str = ""
+
+    def __init__(self, message: str, *, remedy: str = "", findings: Sequence[Finding] = ()) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)
+        if remedy:
+            self.remedy = remedy
+
+
+class GateRefused(BedsideError):
+    """A check or gate said no."""
+
+    exit_code = 1
+
+
+class UsageError(BedsideError):
+    """A command was called with something it cannot work on."""
+
+    exit_code = 2
+
+
+class SpecInvalid(BedsideError):
+    """bedside.toml, or a file that it names, is not valid; every problem is a finding."""
+
+    exit_code = 2
+    remedy = "Correct each line above and run the command again."
+
+
+class VerificationFailed(BedsideError):
+    """What is here is not what was validated: a digest, a signature or a golden case differs."""
+
+    exit_code = 3
+
+
+class ToolFailed(BedsideError):
+    """An outside tool or service failed or is missing."""
+
+    exit_code = 4
