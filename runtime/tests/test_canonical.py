@@ -13,7 +13,7 @@ leaves = (
     st.none()
     | st.booleans()
     | st.integers(-EXACT + 1, EXACT - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.floats(-EXACT, EXACT)
     | texts
 )
 values = st.recursive(
@@ -26,6 +26,11 @@ values = st.recursive(
 @given(values)
 def test_what_is_encoded_decodes_to_an_equal_value(value: canonical.JSON) -> None:
     assert canonical.decode(canonical.encode(value)) == value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_of_any_size_names_the_same_double_again(value: float) -> None:
+    assert float(canonical.decode(canonical.encode(value))) == value
 
 
 @given(st.dictionaries(st.text("abcdef", min_size=1), st.integers(-9, 9), max_size=6))
