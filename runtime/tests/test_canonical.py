@@ -9,13 +9,7 @@ from bedside_runtime import canonical
 
 EXACT = 2**53
 texts = st.text(st.characters(exclude_categories=["Cs"]))
-leaves = (
-    st.none()
-    | st.booleans()
-    | st.integers(-EXACT + 1, EXACT - 1)
-    | st.floats(-EXACT, EXACT)
-    | texts
-)
+leaves = st.none() | st.booleans() | st.integers(-EXACT + 1, EXACT - 1) | st.floats(-EXACT, EXACT) | texts
 values = st.recursive(
     leaves,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),

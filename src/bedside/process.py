@@ -2,12 +2,16 @@
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 from bedside.errors import ToolFailed
+
+_GRACE = 15.0
+"""Seconds that a child has between SIGTERM and SIGKILL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +100,65 @@ def replace(command: Sequence[str], env: Mapping[str, str] | None = None) -> NoR
         os.execvpe(command[0], list(command), {**os.environ, **(env or {})})  # noqa: S606
     except FileNotFoundError:
         raise ToolFailed(f"{command[0]} is not installed") from None
+
+
+class Child:
+    """A process that runs beside this one."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended, ``None`` while it runs."""
+        return self._process.poll()
+
+    def terminate(self, timeout: float) -> int | None:
+        """Send SIGTERM, wait up to ``timeout`` seconds, return how it ended; ``None`` where it still runs."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout)
+        return None
+
+
+@contextmanager
+def background(command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> Iterator[Child]:
+    """Run ``command`` beside this process and stop it at the end: SIGTERM, then SIGKILL after 15 seconds.
+
+    Args:
+        command: Program and arguments.
+        log: File that takes its standard error.
+        env: Variables added to this process's own.
+
+    Raises:
+        ToolFailed: The program is not there.
+    """
+    with log.open("wb") as stderr:
+        try:
+            child = subprocess.Popen(  # noqa: S603 - no shell, and callers name the program
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                env={**os.environ, **(env or {})},
+            )
+        except FileNotFoundError:
+            raise ToolFailed(f"{command[0]} is not installed") from None
+        try:
+            yield Child(child)
+        finally:
+            _stop(child)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,0 +1,1 @@
+"""A release on disk: what it must hold (pure), and reading it (effect)."""

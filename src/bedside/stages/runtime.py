@@ -1,0 +1,63 @@
+"""Asking the release's own runtime, in the release's own environment, as a child process.
+
+The tools never load a model. What a model is and what it answers is found out by ``python -m
+bedside_runtime`` inside an environment that holds exactly the release's lock.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bedside.errors import BedsideError, GateRefused, SpecInvalid, ToolFailed, VerificationFailed
+from bedside.process import Completed, Runner
+from bedside_runtime.contract import Inspection, InspectionRequest
+
+ISOLATED = ("-I", "-m", "bedside_runtime")
+"""Python's isolated mode: neither the user's PYTHONPATH nor the current folder can slip a module in."""
+
+_BY_EXIT_CODE: dict[int, type[BedsideError]] = {
+    1: GateRefused,
+    2: SpecInvalid,
+    3: VerificationFailed,
+    4: ToolFailed,
+}
+
+
+def inspect(runner: Runner, interpreter: Path, request: InspectionRequest) -> Inspection:
+    """Return what the artifact of ``request`` turns out to be inside ``interpreter``'s environment.
+
+    Raises:
+        BedsideError: The runtime refused; the class follows its exit code.
+    """
+    done = runner.run(
+        [str(interpreter), *ISOLATED, "inspect", "--json"], input=msgspec.json.encode(request).decode()
+    )
+    return msgspec.json.decode(_answer(done), type=Inspection)
+
+
+def prove(runner: Runner, interpreter: Path, release: Path, digest: str) -> dict[str, Any]:
+    """Load the release and replay its golden cases inside ``interpreter``'s environment.
+
+    Returns:
+        What was measured: cases, differences, timings in seconds, memory in bytes.
+
+    Raises:
+        BedsideError: The runtime refused; the class follows its exit code.
+    """
+    done = runner.run([str(interpreter), *ISOLATED, "verify", str(release), "--digest", digest, "--json"])
+    measured: dict[str, Any] = json.loads(_answer(done))
+    return measured
+
+
+def _answer(done: Completed) -> str:
+    if done.ok:
+        return done.stdout
+    try:
+        problem = json.loads(done.stdout)
+        message, remedy = problem["message"], problem["remedy"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise ToolFailed(f"the release's runtime ended with {done.returncode}: {last[0]}") from None
+    raise _BY_EXIT_CODE.get(done.returncode, ToolFailed)(message, remedy=remedy)
