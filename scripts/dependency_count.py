@@ -20,9 +20,7 @@ def closure(name: str) -> set[str]:
             continue
         found.add(current)
         requirements = map(Requirement, importlib.metadata.requires(current) or ())
-        waiting += [
-            item.name for item in requirements if item.marker is None or item.marker.evaluate({"extra": ""})
-        ]
+        waiting += [item.name for item in requirements if item.marker is None or item.marker.evaluate({"extra": ""})]
     return found
 
 

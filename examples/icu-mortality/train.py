@@ -84,9 +84,7 @@ def golden(model: Pipeline, rows: pd.DataFrame) -> list[dict[str, object]]:
 
 def inputs(row: dict[str, object]) -> dict[str, object]:
     """Return a row as it is sent: a missing number is null."""
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()
-    }
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
 
 
 def main() -> None:

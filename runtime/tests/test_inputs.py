@@ -102,9 +102,7 @@ def test_a_value_outside_expected_is_answered_and_flagged() -> None:
     ("value", "unit", "celsius"),
     [(98.6, "[degF]", 37.0), (310.15, "K", 37.0), (37.2, "Cel", 37.2), (104, "[degF]", 40.0)],
 )
-def test_a_compatible_unit_is_converted_to_the_nearest_double(
-    value: float, unit: str, celsius: float
-) -> None:
+def test_a_compatible_unit_is_converted_to_the_nearest_double(value: float, unit: str, celsius: float) -> None:
     (row,) = DECODER.rows([PATIENT | {"temperature": {"value": value, "unit": unit}}])
     assert row.cells[1] == celsius
 

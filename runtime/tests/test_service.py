@@ -19,9 +19,7 @@ CASE = golden.Case("one", ROWS[0], VALUES[0])
 CALLER = Caller("r-1")
 
 
-def service(
-    predictor: Predictor, recorder: Recorder | None = None, case: golden.Case = CASE
-) -> PredictionService:
+def service(predictor: Predictor, recorder: Recorder | None = None, case: golden.Case = CASE) -> PredictionService:
     return PredictionService(contract(), "0" * 64, predictor, [case], recorder or NoRecord())
 
 

@@ -82,9 +82,7 @@ class Subprocess:
                 check=False,
             )
         except FileNotFoundError:
-            raise ToolFailed(
-                f"{command[0]} is not installed", remedy="`bedside doctor` says how to get it."
-            ) from None
+            raise ToolFailed(f"{command[0]} is not installed", remedy="`bedside doctor` says how to get it.") from None
         except subprocess.TimeoutExpired:
             raise ToolFailed(f"{command[0]} did not finish within {timeout:g} seconds") from None
         return Completed(tuple(command), done.returncode, done.stdout, done.stderr)

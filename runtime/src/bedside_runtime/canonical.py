@@ -95,9 +95,7 @@ def _holds_lone_surrogate(value: JSON) -> bool:
         case list():
             return any(map(_holds_lone_surrogate, value))
         case dict():
-            return any(
-                _holds_lone_surrogate(key) or _holds_lone_surrogate(item) for key, item in value.items()
-            )
+            return any(_holds_lone_surrogate(key) or _holds_lone_surrogate(item) for key, item in value.items())
         case _:
             return False
 

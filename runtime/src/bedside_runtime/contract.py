@@ -29,9 +29,7 @@ Row: TypeAlias = tuple[Cell, ...]
 """One patient's validated input values, in the order of ``Contract.inputs``."""
 
 Framework: TypeAlias = Literal["sklearn", "xgboost", "lightgbm", "onnx"]
-ArtifactFormat: TypeAlias = Literal[
-    "joblib", "pickle", "skops", "xgboost-json", "xgboost-ubj", "lightgbm-text", "onnx"
-]
+ArtifactFormat: TypeAlias = Literal["joblib", "pickle", "skops", "xgboost-json", "xgboost-ubj", "lightgbm-text", "onnx"]
 
 
 class _Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

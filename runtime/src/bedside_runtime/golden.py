@@ -90,9 +90,7 @@ def parse(data: bytes, inputs: Sequence[Input], output: Output) -> tuple[Case, .
     return tuple(cases.values())
 
 
-def _case(
-    number: int, line: bytes, decoder: InputDecoder, output: Output, problems: list[Problem]
-) -> Case | None:
+def _case(number: int, line: bytes, decoder: InputDecoder, output: Output, problems: list[Problem]) -> Case | None:
     try:
         value = canonical.decode(line)
     except canonical.NotStrictJSON as error:
@@ -160,9 +158,7 @@ def check(case: Case, output: Output, tolerance: float, predictor: Predictor) ->
     _compare([case], predictor.predict([case.row.cells]), output, tolerance, "")
 
 
-def _compare(
-    cases: Sequence[Case], got: Sequence[Scalar], output: Output, tolerance: float, how: str
-) -> float:
+def _compare(cases: Sequence[Case], got: Sequence[Scalar], output: Output, tolerance: float, how: str) -> float:
     largest, failed = 0.0, []
     for case, raw in zip(cases, got, strict=True):
         value = _answered(case, raw, output)
@@ -170,9 +166,7 @@ def _compare(
         largest = max(largest, difference)
         band = answer(output, case.expected).band
         if difference > tolerance or band != value.band:
-            failed.append(
-                f"{case.id}: expected {_shown(case.expected, band)}, got {_shown(value.value, value.band)}"
-            )
+            failed.append(f"{case.id}: expected {_shown(case.expected, band)}, got {_shown(value.value, value.band)}")
     if failed:
         named = "\n  ".join(failed[:_NAMED])
         raise GoldenMismatch(

@@ -181,18 +181,14 @@ def _measured(item: Input, convert: Callable[[Input, object], float]) -> Checker
 def _in_declared_unit(item: Input, measured: Mapping[object, object]) -> float:
     unit, value = measured.get("unit"), measured.get("value")
     if measured.keys() != {"value", "unit"} or not isinstance(unit, str):
-        raise _Refused(
-            "wrong-type", f'{item.name} must be a number or {{"value": number, "unit": UCUM code}}'
-        )
+        raise _Refused("wrong-type", f'{item.name} must be a number or {{"value": number, "unit": UCUM code}}')
     number = _number(item, value)
     if unit == item.unit:
         return number
     conversion: Conversion | None = item.conversions.get(unit)
     if conversion is None:
         declared = f"{item.unit} or a unit of the same kind" if item.unit else "no unit"
-        raise _Refused(
-            "unit-not-accepted", f"{item.name} is declared with {declared}; this unit is not convertible"
-        )
+        raise _Refused("unit-not-accepted", f"{item.name} is declared with {declared}; this unit is not convertible")
     return conversion.apply(number)
 
 

@@ -57,12 +57,8 @@ class Uv:
         """
         made = self._run(["venv", "--no-project", "--python", python, str(directory)])
         if not made.ok:
-            remedy = (
-                f"Install Python {python}, or set [environment] python to one that `bedside doctor` finds."
-            )
-            raise ToolFailed(
-                f"no environment with Python {python} could be made: {_reason(made)}", remedy=remedy
-            )
+            remedy = f"Install Python {python}, or set [environment] python to one that `bedside doctor` finds."
+            raise ToolFailed(f"no environment with Python {python} could be made: {_reason(made)}", remedy=remedy)
         interpreter = directory / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         synced = self._run(
             ["pip", "sync", "--python", str(interpreter), str(lock)],
@@ -81,9 +77,7 @@ class Uv:
         Raises:
             ToolFailed: It does not build.
         """
-        done = self._run(
-            ["build", "--wheel", "--no-create-gitignore", "--out-dir", str(directory), str(source)]
-        )
+        done = self._run(["build", "--wheel", "--no-create-gitignore", "--out-dir", str(directory), str(source)])
         built = sorted(directory.glob("*.whl"))
         if not done.ok or len(built) != 1:
             raise ToolFailed(f"the wheel of {source.name} does not build: {_reason(done)}")

@@ -36,9 +36,7 @@ def _changed(recorded: File, found: Found) -> Iterator[Finding]:
     if found.kind != "file":
         yield _finding("BED-REL-003", recorded.path, f"is a {found.kind}, not a file")
     elif found.size != recorded.size:
-        yield _finding(
-            "BED-REL-004", recorded.path, f"has {found.size} bytes; {recorded.size} were validated"
-        )
+        yield _finding("BED-REL-004", recorded.path, f"has {found.size} bytes; {recorded.size} were validated")
     elif found.sha256 != recorded.sha256:
         message = f"has sha256 {found.sha256[:16]}...; {recorded.sha256[:16]}... was validated"
         yield _finding("BED-REL-005", recorded.path, message)

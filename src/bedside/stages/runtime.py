@@ -31,9 +31,7 @@ def inspect(runner: Runner, interpreter: Path, request: InspectionRequest) -> In
     Raises:
         BedsideError: The runtime refused; the class follows its exit code.
     """
-    done = runner.run(
-        [str(interpreter), *ISOLATED, "inspect", "--json"], input=msgspec.json.encode(request).decode()
-    )
+    done = runner.run([str(interpreter), *ISOLATED, "inspect", "--json"], input=msgspec.json.encode(request).decode())
     return msgspec.json.decode(_answer(done), type=Inspection)
 
 

@@ -89,13 +89,9 @@ def _ready(child: process.Child, log: Path, deadline: float) -> Running:
         if server is not None and _is_ready(server.url):
             return server
         if child.returncode is not None:
-            raise ToolFailed(
-                f"the server ended with exit code {child.returncode} before it was ready: {_last(log)}"
-            )
+            raise ToolFailed(f"the server ended with exit code {child.returncode} before it was ready: {_last(log)}")
         time.sleep(_POLL)
-    raise ToolFailed(
-        "the server was not ready in time", remedy="Look at the reason code that /readyz answers."
-    )
+    raise ToolFailed("the server was not ready in time", remedy="Look at the reason code that /readyz answers.")
 
 
 def _listening(child: process.Child, log: Path) -> Running | None:
@@ -122,9 +118,7 @@ def _last(log: Path) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def serve_forever(
-    directory: Path, *, environments: EnvironmentCache, host: str, port: int, admin_port: int
-) -> None:
+def serve_forever(directory: Path, *, environments: EnvironmentCache, host: str, port: int, admin_port: int) -> None:
     """Become the server of the release in ``directory``; returns only by an error.
 
     Raises:

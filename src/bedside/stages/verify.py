@@ -111,9 +111,7 @@ def _lock_findings(release: Release) -> Iterator[Finding]:
     for name in sorted(locked.keys() | validated.keys()):
         if locked.get(name) != validated.get(name):
             here, then = locked.get(name, "nothing"), validated.get(name, "nothing")
-            yield _finding(
-                "BED-REL-007", release.lock.name, f"{name}: the lock names {here}, validated was {then}"
-            )
+            yield _finding("BED-REL-007", release.lock.name, f"{name}: the lock names {here}, validated was {then}")
 
 
 def _golden_findings(release: Release) -> Iterator[Finding]:
@@ -126,9 +124,7 @@ def _golden_findings(release: Release) -> Iterator[Finding]:
             yield _finding("BED-REL-008", path, problem.message, problem.line)
         return
     if len(cases) != contract.golden.cases:
-        yield _finding(
-            "BED-REL-009", path, f"holds {len(cases)} cases; {contract.golden.cases} were validated"
-        )
+        yield _finding("BED-REL-009", path, f"holds {len(cases)} cases; {contract.golden.cases} were validated")
 
 
 def _finding(rule: str, file: str, message: str, line: int = 0) -> Finding:

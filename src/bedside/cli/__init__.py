@@ -1,0 +1,1 @@
+"""The command line: one module a verb, rendering only. What a verb does stands in `stages`."""

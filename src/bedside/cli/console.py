@@ -1,0 +1,107 @@
+"""How the command line speaks: people on stderr, results on stdout.
+
+Colours follow the terminal and NO_COLOR. Nothing here decides anything.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bedside.errors import BedsideError
+from bedside.findings import Finding
+from bedside_runtime.errors import BedsideRuntimeError
+
+_PEOPLE = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Say something to the person at the terminal."""
+    _PEOPLE.print(escape(text))
+
+
+def done(text: str) -> None:
+    """Say what was achieved."""
+    _PEOPLE.print(f"[green]✓[/green] {escape(text)}")
+
+
+def result(value: object) -> None:
+    """Write a result to stdout: one JSON document."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def line(text: str) -> None:
+    """Write one line of a result to stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Show a table to the person at the terminal."""
+    drawn = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column)
+    for row in rows:
+        drawn.add_row(*map(escape, row))
+    _PEOPLE.print(drawn)
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """Show each named step with its time; where nobody watches, one plain line a step."""
+    if not _PEOPLE.is_terminal:
+        yield lambda text: note(f"  {text}")
+        return
+    columns = (
+        SpinnerColumn(finished_text="[green]✓[/green]"),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=_PEOPLE) as progress:
+
+        def step(text: str) -> None:
+            finish()
+            progress.add_task(escape(text), total=1)
+
+        def finish() -> None:
+            for task in progress.tasks:
+                progress.update(task.id, completed=1)
+
+        yield step
+        finish()
+
+
+@contextmanager
+def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of ``total`` are done."""
+    with Progress(console=_PEOPLE, disable=not _PEOPLE.is_terminal, transient=True) as bar:
+        task = bar.add_task(escape(text), total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def refusal(error: BedsideError | BedsideRuntimeError) -> None:
+    """Say why something is refused, and what to do next."""
+    for finding in error.findings if isinstance(error, BedsideError) else ():
+        _finding(finding)
+    _PEOPLE.print(f"[bold red]error:[/bold red] {escape(str(error))}")
+    if error.remedy:
+        _PEOPLE.print(f"[bold]remedy:[/bold] {escape(error.remedy)}")
+
+
+def defect(error: Exception) -> None:
+    """Report a defect of bedside itself: where it is, without any value of the data at hand."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    _PEOPLE.print(f"[bold red]defect in bedside:[/bold red] {type(error).__name__} at {frame.filename}:{frame.lineno}")
+    _PEOPLE.print("Please report this line together with the command. The message itself may hold data: read it first.")
+
+
+def _finding(finding: Finding) -> None:
+    place = ":".join(part for part in (finding.file, str(finding.line or ""), finding.path) if part)
+    _PEOPLE.print(f"[bold]{escape(place)}[/bold] {escape(finding.message)} [dim]\\[{finding.rule}][/dim]")
+    if finding.remedy:
+        _PEOPLE.print(f"    {escape(finding.remedy)}")

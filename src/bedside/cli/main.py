@@ -1,0 +1,77 @@
+"""The command `bedside`: the list of verbs, and the only place that catches everything."""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NoReturn
+
+import click
+
+from bedside import __version__
+from bedside.cli import console
+from bedside.errors import BedsideError
+from bedside_runtime.errors import BedsideRuntimeError
+
+VERBS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "init": "Write bedside.toml, golden cases and a card from a trained model.",
+        "doctor": "Show what is installed, reachable and missing, and how to get it.",
+        "package": "Lock, inspect, prove: write the release.",
+        "verify": "Recompute and compare everything about a release.",
+        "serve": "Run the release's own runtime on 127.0.0.1.",
+        "predict": "Ask a server or a release for one prediction or a whole CSV.",
+    }
+)
+"""Every verb with its line of help; each is a module here, imported when it is called."""
+
+INTERNAL_ERROR = 70
+"""EX_SOFTWARE of sysexits.h: a defect of bedside itself."""
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"bedside.cli.{cmd_name}").command
+        command.short_help = VERBS[cmd_name]
+        return command
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bedside")
+def bedside() -> None:
+    """From bench to bedside: ship a trained clinical model, and prove that what runs is what was validated.
+
+    Exit codes: 0 done; 1 a check or gate said no; 2 usage or invalid bedside.toml; 3 verification failed;
+    4 an outside tool or service failed or is missing.
+    """
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        bedside.main(arguments, prog_name="bedside", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (BedsideError, BedsideRuntimeError) as error:
+        console.refusal(error)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        console.note("interrupted")
+        return 130
+    except Exception as error:  # noqa: BLE001 - the one catch-all: a defect is reported, never a bare traceback
+        console.defect(error)
+        return INTERNAL_ERROR
+    return 0
+
+
+def main() -> NoReturn:
+    """Entry point of the command."""
+    sys.exit(run())

@@ -1,0 +1,52 @@
+"""`bedside predict`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from bedside import wiring
+from bedside.cli import console
+from bedside.stages import serve
+from bedside.stages.predict import Predictions, predict
+
+
+@click.command
+@click.argument("target")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document instead of a line a prediction.")
+def command(target: str, file: Path, as_json: bool) -> None:
+    """Ask TARGET, the URL of a server or a release directory, about the patients in FILE (JSON or CSV).
+
+    Columns of a CSV that the model does not declare are not sent; they stand beside the answers.
+    """
+    with _server(target) as url, console.progress("predicting", 1) as advance:
+        answered = predict(url, file, on_rows=lambda done, everything: advance(int(done == everything)))
+    if as_json:
+        console.result({"release": answered.release, "predictions": answered.rows})
+        return
+    _say(answered)
+    for row in answered.rows:
+        console.line(json.dumps(row, ensure_ascii=False))
+
+
+def _say(answered: Predictions) -> None:
+    release = answered.release
+    console.done(f"{len(answered.rows)} answered by {release['name']} {release['version']} ({release['digest']})")
+    if answered.unsent:
+        console.note(f"  not sent, because the model does not declare them: {', '.join(answered.unsent)}")
+
+
+@contextmanager
+def _server(target: str) -> Iterator[str]:
+    if target.startswith(("http://", "https://")):
+        yield target
+        return
+    with console.steps() as on_step:
+        tools = wiring.tools()
+        line = serve.command(Path(target), environments=tools.environments, port=0, admin_port=0, on_step=on_step)
+        on_step("waiting until it is ready")
+        with serve.running(line) as server:
+            yield server.url
