@@ -27,11 +27,17 @@ check: setup  ## Lint, types, floors, generated files, dependency count
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
+	$(RUN)/python -m scripts.reference --check
+	$(RUN)/python -m bedside.spec.schema --check
 	$(RUN)/python -m scripts.dependency_count
 
 fix: setup  ## Apply the formatter and the linter's safe fixes
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
+
+docs: setup  ## Write docs/reference from the code
+	$(RUN)/python -m scripts.reference
+	$(RUN)/python -m bedside.spec.schema
 
 lock: $(UV)  ## Resolve requirements.lock again from both pyproject.toml files
 	$(UV) pip compile pyproject.toml runtime/pyproject.toml --group dev -q --upgrade \

@@ -83,6 +83,21 @@ class Uv:
             raise ToolFailed(f"the wheel of {source.name} does not build: {_reason(done)}")
         return built[0]
 
+    def reach(self) -> str:
+        """Ask the package index for one small distribution.
+
+        Raises:
+            ToolFailed: It does not answer.
+        """
+        done = self._run(["pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"], input="packaging\n")
+        if not done.ok:
+            raise ToolFailed(f"the package index cannot be reached: {_reason(done)}")
+        return f"answers ({done.stdout.strip()})"
+
+    def cache(self) -> Path:
+        """Return where uv keeps what it downloaded."""
+        return Path(self._run(["cache", "dir"]).stdout.strip())
+
     def version(self) -> str:
         """Return uv's own version line."""
         return self._run(["--version"]).stdout.strip()

@@ -1,0 +1,112 @@
+"""Write docs/reference/ from the code: verbs, errors, the contract. With --check, say whether it is stale."""
+
+import importlib
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from bedside import errors as tool_errors
+from bedside.cli.main import VERBS, bedside
+from bedside_runtime import contract
+from bedside_runtime import errors as runtime_errors
+
+DIRECTORY = Path(__file__).parent.parent / "docs" / "reference"
+MADE = "<!-- Made by scripts/reference.py from the code; `make docs` writes it again. -->\n\n"
+
+
+def verbs() -> str:
+    """Return the help of every verb, as the terminal shows it."""
+    parts = ["# Commands\n", _help(bedside, "bedside")]
+    for verb in VERBS:
+        command: click.Command = importlib.import_module(f"bedside.cli.{verb}").command
+        parts += [f"\n## bedside {verb}\n", _help(command, f"bedside {verb}")]
+    return "\n".join(parts)
+
+
+def _help(command: click.Command, name: str) -> str:
+    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+    return f"```text\n{command.get_help(context)}\n```"
+
+
+def errors() -> str:
+    """Return a table of every error with its exit code and remedy."""
+    rows = ["# Errors\n", "| error | exit | reason code | what it is | what to do |", "|---|---|---|---|---|"]
+    for module, base in ((tool_errors, tool_errors.BedsideError), (runtime_errors, runtime_errors.BedsideRuntimeError)):
+        for name, item in vars(module).items():
+            if inspect.isclass(item) and issubclass(item, base) and item is not base:
+                code = getattr(item, "code", "")
+                what = inspect.cleandoc(item.__doc__ or "").splitlines()[0]
+                rows.append(f"| `{name}` | {item.exit_code} | {code} | {what} | {item.remedy} |")
+    return "\n".join(rows)
+
+
+def contract_fields() -> str:
+    """Return every part of contract.json with its fields, types and meaning."""
+    parts = [f"# contract.json, schema {contract.SCHEMA}\n"]
+    for name, item in vars(contract).items():
+        if (
+            inspect.isclass(item)
+            and issubclass(item, msgspec.Struct)
+            and item.__module__ == contract.__name__
+            and name[0] != "_"
+        ):
+            parts += [f"## {name}\n", *_struct(item), ""]
+    return "\n".join(parts).rstrip()
+
+
+def _struct(item: type[msgspec.Struct]) -> Iterator[str]:
+    text = inspect.cleandoc(item.__doc__ or "")
+    summary, _, listed = text.partition("\n\nAttributes:\n")
+    meanings = dict(_attributes(listed))
+    hints = typing.get_type_hints(item)
+    yield " ".join(summary.split()) + "\n"
+    yield "| field | type | default | meaning |"
+    yield "|---|---|---|---|"
+    for field in msgspec.structs.fields(item):
+        kind = re.sub(r"\b(bedside_runtime\.contract|typing)\.", "", str(hints[field.name]))
+        kind = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", kind).replace("|", "\\|")
+        default = "" if field.required else f"`{_default(field)}`"
+        yield f"| `{field.encode_name}` | `{kind}` | {default} | {meanings.get(field.name, '')} |"
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()  # type: ignore[operator]
+
+
+def _attributes(listed: str) -> Iterator[tuple[str, str]]:
+    for match in re.finditer(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", listed, re.MULTILINE):
+        yield match[1], " ".join(match[2].split())
+
+
+def pages() -> dict[str, str]:
+    """Return every page by its file name."""
+    made = {"commands.md": verbs(), "errors.md": errors(), "contract.md": contract_fields()}
+    return {name: f"{MADE}{text}\n" for name, text in made.items()}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages; with ``--check``, only compare and exit 1 where one is stale."""
+    stale = [name for name, text in pages().items() if _current(name) != text]
+    if "--check" in arguments:
+        for name in stale:
+            print(f"docs/reference/{name} is stale: run `make docs`")
+        return 1 if stale else 0
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (DIRECTORY / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+def _current(name: str) -> str:
+    path = DIRECTORY / name
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

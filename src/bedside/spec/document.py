@@ -1,0 +1,129 @@
+"""The shape of bedside.toml, section by section, and what of the design is not supported yet."""
+
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+from bedside_runtime.contract import Serve
+
+_Number = float
+_Interval = Annotated[tuple[_Number, _Number], Strict(strict=False)]
+_Words = Annotated[tuple[str, ...], Strict(strict=False)]
+
+_SERVE: Final = Serve()
+
+
+class Section(BaseModel):
+    """What every section is: strict about types and unknown keys, immutable."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelSection(Section):
+    """Who the model is, and where its files lie."""
+
+    name: str = Field(description="DNS-1123 label; image and Deployment take it.", examples=["icu-mortality"])
+    version: str = Field(description="SemVer without build metadata; the one place where the version is written.")
+    title: str = Field(description="What it predicts, in a clinician's words.", min_length=1)
+    framework: Literal["sklearn", "xgboost", "lightgbm", "onnx"] = Field(description="The library that predicts.")
+    artifact: str = Field(description="The model file, relative to bedside.toml.")
+    card: str = Field(description="The model card, a JSON object.")
+    code: _Words = Field(default=(), description="Python modules that loading or transform(rows) needs.")
+
+
+class EnvironmentSection(Section):
+    """What it runs on."""
+
+    python: str = Field(description="Minor version of the Python that was validated.", examples=["3.11"])
+    requirements: str = Field(description="Requirements file; resolved and hashed when packaging.")
+    accelerator: Literal["cpu"] = Field(default="cpu", description="What it computes on.")
+
+
+class InputSection(Section):
+    """One input: what a request may say about a patient."""
+
+    name: str = Field(description="Key in a request, and the model's own column name.", min_length=1, max_length=128)
+    type: Literal["number", "integer", "category", "boolean"] = Field(description="What a value of it is.")
+    unit: str | None = Field(default=None, description="UCUM unit of a bare number.", examples=["mm[Hg]"])
+    valid: _Interval | None = Field(default=None, description="Closed interval; a value outside is refused (422).")
+    expected: _Interval | None = Field(default=None, description="Closed interval; outside: answered and flagged.")
+    categories: _Words = Field(default=(), description="All admissible values of a category.")
+    missing: Literal["reject", "allow"] = Field(default="reject", description="Whether it may be left out or null.")
+    code: str | None = Field(default=None, description="Terminology code, system:code.", examples=["loinc:8480-6"])
+    description: str = Field(default="", description="What it means, in a clinician's words.")
+
+
+class BandSection(Section):
+    """One named range of the output."""
+
+    name: str = Field(min_length=1)
+    below: float | None = Field(default=None, description="Upper bound, exclusive; the last band has none.")
+
+
+class OutputSection(Section):
+    """What the model answers."""
+
+    name: str = Field(description="Name in the Open Inference Protocol and in metrics.", min_length=1, max_length=128)
+    type: Literal["probability", "class", "value"]
+    positive: int | str | bool | None = Field(default=None, description="Class whose probability is answered.")
+    unit: str | None = Field(default=None, description="UCUM unit of a value.")
+    bands: Annotated[tuple[BandSection, ...], Strict(strict=False)] = Field(default=(), description="Ascending.")
+
+
+class GoldenSection(Section):
+    """The validation study's own cases."""
+
+    cases: str = Field(description='JSON Lines: {"id", "inputs", "expected"}; expected comes from the study.')
+    tolerance: float = Field(default=1e-9, ge=0, description="Largest absolute difference; 0 is bit for bit.")
+
+
+class ServeSection(Section):
+    """How the runtime serves."""
+
+    engine: Literal["native"] = Field(default="native", description="What predicts: the framework's own predict.")
+    max_body: int = Field(default=_SERVE.max_body, ge=1_024, le=2**30, description="Largest request body, bytes.")
+    max_instances: int = Field(default=_SERVE.max_instances, ge=1, description="Most rows in one request.")
+    drain_seconds: float = Field(default=_SERVE.drain_seconds, ge=0, description="Answering after SIGTERM.")
+    shutdown_seconds: float = Field(default=_SERVE.shutdown_seconds, gt=0, description="Finishing after that.")
+    self_check_seconds: float = Field(default=_SERVE.self_check_seconds, gt=0, description="Golden case, how often.")
+    failed_exit_seconds: float = Field(default=_SERVE.failed_exit_seconds, ge=0, description="A failed start exits.")
+    openapi: bool = Field(default=_SERVE.openapi, description="Whether /openapi.json is answered.")
+
+
+class Document(Section):
+    """bedside.toml: everything that an author decides."""
+
+    schema_: Literal[1] = Field(alias="schema", description="Schema of this file.")
+    model: ModelSection
+    environment: EnvironmentSection
+    inputs: list[InputSection] = Field(min_length=1, description="Every input of the model.")
+    output: OutputSection
+    golden: GoldenSection
+    serve: ServeSection = ServeSection()
+
+
+NOT_YET: Final = MappingProxyType(
+    {
+        "audit": "the audit log",
+        "deploy": "deployment to Kubernetes",
+        "serve.workers": "several worker processes",
+        "serve.max_batch": "batching of concurrent requests",
+        "serve.batch_wait_ms": "batching of concurrent requests",
+        "serve.max_in_flight": "admission control",
+        "serve.deadlines": "request deadlines",
+        "serve.auth": "authentication",
+    }
+)
+"""Keys of the design whose support is not there: refused by name, never taken for a typing error."""
+
+NOT_YET_WORDS: Final = MappingProxyType(
+    {
+        ("model.framework", "torch"): "PyTorch models",
+        ("environment.accelerator", "cuda"): "CUDA environments",
+        ("inputs.type", "image"): "image inputs",
+        ("output.type", "segmentation"): "segmentation outputs",
+        ("serve.engine", "auto"): "engines other than native",
+    }
+)
+"""Words of the design whose support is not there yet, by the key that would take them."""

@@ -1,0 +1,196 @@
+"""`bedside package`: from the author's project to a release, proven in a fresh environment or not written."""
+
+import contextlib
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bedside import spec as specification
+from bedside.errors import GateRefused
+from bedside.locking import runtime_wheel
+from bedside.locking.uv import Uv
+from bedside.process import Runner
+from bedside.release.reading import Release, describe, open_release, survey
+from bedside.spec import Spec
+from bedside.stages import runtime
+from bedside_runtime import contract as seam
+from bedside_runtime import golden
+
+LOCK = "requirements.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """A release that was just written.
+
+    Attributes:
+        release: Where it lies, and its digest.
+        measured: What packaging measured, as in measurements.json.
+    """
+
+    release: Release
+    measured: dict[str, Any]
+
+
+def package(
+    project: Path, *, runner: Runner, uv: Uv, upgrade: bool = False, on_step: Callable[[str], None] = lambda _: None
+) -> Packaged:
+    """Write ``<project>/dist/<name>-<version>/``, or nothing.
+
+    Args:
+        project: Folder with bedside.toml.
+        runner: Starts the release's runtime.
+        uv: Resolves and installs.
+        upgrade: Resolve anew instead of keeping the versions of the project's requirements.lock.
+        on_step: Told what is being done.
+
+    Raises:
+        SpecInvalid: bedside.toml, or a file that it names; all problems at once.
+        GateRefused: This version was packaged before, and from something else.
+        BedsideError: A requirement, the model or a golden case; see the class and message.
+    """
+    # 1. Read and check everything that the author wrote.
+    # 2. Resolve the requirements, the runtime among them, into a hashed lock.
+    # 3. Lay the files out in a folder of their own beside the releases.
+    # 4. Make a fresh environment from the lock.
+    # 5. Inspect the artifact in it: features, globals, versions.
+    # 6. Write contract.json.
+    # 7. Load the release in that environment as production will, and replay every golden case.
+    # 8. Give the folder its name. Until here nothing of it is in dist/.
+    on_step("reading bedside.toml")  # 1
+    spec = specification.load(project)
+    with _workspace(spec) as work:
+        staging = work / "release"
+        on_step("locking the environment")  # 2
+        lock = _lock(spec, uv, work, upgrade=upgrade)
+        _lay_out(spec, lock, work / "wheels", staging)  # 3
+        on_step("making a fresh environment from the lock")  # 4
+        wheels = staging / "wheels"
+        interpreter = uv.environment(
+            work / "environment", spec.environment.python, staging / LOCK, wheels if wheels.is_dir() else None
+        )
+        on_step("inspecting the model")  # 5
+        inspection = runtime.inspect(runner, interpreter, _request(spec, staging))
+        contract = _contract(spec, inspection, staging)
+        (staging / seam.FILE_NAME).write_bytes(seam.encode(contract))  # 6
+        on_step(f"replaying {contract.golden.cases} golden cases")  # 7
+        release = open_release(staging)
+        measured = runtime.prove(runner, interpreter, staging, release.digest)
+        _write_measurements(staging, measured)
+        return Packaged(_publish(spec, release, lock), measured)  # 8
+
+
+@contextlib.contextmanager
+def _workspace(spec: Spec) -> Iterator[Path]:
+    """A folder on the file system of dist/, removed whatever happens; dist/ goes too if it was made for nothing."""
+    dist = spec.root / "dist"
+    dist.mkdir(exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".packaging-", dir=dist))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            dist.rmdir()
+
+
+def _lock(spec: Spec, uv: Uv, work: Path, *, upgrade: bool) -> Path:
+    """Resolve into ``work``, keeping what the project's own lock names where it still fits."""
+    lock, kept = work / LOCK, spec.root / LOCK
+    if kept.is_file() and not upgrade:
+        shutil.copyfile(kept, lock)
+    wheel = runtime_wheel.bring(work / "wheels", uv)
+    uv.compile(
+        spec.environment.requirements,
+        runtime_wheel.requirement(),
+        lock,
+        spec.environment.python,
+        wheel.parent if wheel is not None else None,
+    )
+    return lock
+
+
+def _lay_out(spec: Spec, lock: Path, wheels: Path, staging: Path) -> None:
+    model = spec.model
+    named = [
+        (model.artifact, f"model/{model.artifact.name}"),
+        (model.card, "model_card.json"),
+        (spec.golden.cases, "golden.jsonl"),
+        (lock, LOCK),
+        *((path, f"code/{path.name}") for path in model.code),
+        *((path, f"wheels/{path.name}") for path in sorted(wheels.glob("*.whl"))),
+    ]
+    for source, target in named:
+        destination = staging / target
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, destination)
+
+
+def _request(spec: Spec, staging: Path) -> seam.InspectionRequest:
+    return seam.InspectionRequest(
+        framework=spec.model.framework,
+        artifact=str(staging / "model" / spec.model.artifact.name),
+        code=tuple(str(staging / "code" / path.name) for path in spec.model.code),
+        inputs=spec.inputs,
+        output=spec.output,
+    )
+
+
+def _contract(spec: Spec, inspection: seam.Inspection, staging: Path) -> seam.Contract:
+    cases = golden.parse((staging / "golden.jsonl").read_bytes(), spec.inputs, spec.output)
+    return seam.Contract(
+        name=spec.model.name,
+        version=spec.model.version,
+        title=spec.model.title,
+        model=seam.Model(
+            framework=spec.model.framework,
+            format=inspection.format,
+            artifact=f"model/{spec.model.artifact.name}",
+            code=tuple(f"code/{path.name}" for path in spec.model.code),
+            features=inspection.features,
+            layout=inspection.layout,
+            globals=inspection.globals,
+            trained_with=inspection.trained_with,
+        ),
+        inputs=spec.inputs,
+        output=spec.output,
+        golden=seam.Golden(path="golden.jsonl", cases=len(cases), tolerance=spec.golden.tolerance),
+        environment=inspection.environment,
+        serve=spec.serve,
+        files=_files(staging),
+    )
+
+
+def _files(staging: Path) -> tuple[seam.File, ...]:
+    found = (describe(name, staging / name) for name in sorted(survey(staging)))
+    return tuple(seam.File(path=item.path, sha256=item.sha256, size=item.size) for item in found)
+
+
+def _write_measurements(staging: Path, measured: dict[str, Any]) -> None:
+    said = {"machine": platform.machine(), **measured}
+    (staging / "measurements.json").write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _publish(spec: Spec, release: Release, lock: Path) -> Release:
+    """Move the staged release to its name, and the lock to the project, where the next packaging finds it."""
+    target = spec.root / "dist" / f"{spec.model.name}-{spec.model.version}"
+    if target.exists():
+        _same_release(target, release)
+        shutil.rmtree(target)
+    release.directory.rename(target)
+    lock.replace(spec.root / LOCK)
+    return Release(target, release.contract, release.digest)
+
+
+def _same_release(target: Path, release: Release) -> None:
+    before = open_release(target).digest
+    if before != release.digest:
+        raise GateRefused(
+            f"{target.name} exists already with digest {before[:16]}..., and this would be {release.digest[:16]}...",
+            remedy="Raise [model] version; or delete that directory if nobody has used it.",
+        )
