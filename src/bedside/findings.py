@@ -27,6 +27,7 @@ class Finding:
         remedy: What to do, one sentence.
         file: Path as the user named it; empty where no file is to blame.
         line: First line of the place, from 1; 0 where the whole file is meant.
+        end: Last line of the place; 0 where it is one line.
         path: Place inside the document, ``inputs[2].valid``; empty where the line says it all.
     """
 
@@ -36,4 +37,5 @@ class Finding:
     remedy: str = ""
     file: str = ""
     line: int = 0
+    end: int = 0
     path: str = ""

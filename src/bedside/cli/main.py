@@ -20,6 +20,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "verify": "Recompute and compare everything about a release.",
         "serve": "Run the release's own runtime on 127.0.0.1.",
         "predict": "Ask a server or a release for one prediction or a whole CSV.",
+        "check": "Find what makes a deployment unsafe, above all between its files.",
     }
 )
 """Every verb with its line of help; each is a module here, imported when it is called."""

@@ -1,0 +1,224 @@
+"""A Python serving file as its routes and handlers, read from the syntax tree and never imported."""
+
+import ast
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+from bedside.policy.place import Place
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+
+FRAMEWORKS = ("fastapi", "flask", "starlette")
+_METHODS = ("get", "post", "put", "delete", "patch", "head", "options", "route", "api_route")
+
+
+class NotPython(ValueError):
+    """The text is no Python that this interpreter can parse."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route. ``path`` has its router's prefix; ``methods`` are upper case."""
+
+    path: str
+    methods: tuple[str, ...]
+    handler: Function | None
+    place: Place
+
+    @property
+    def predicts(self) -> bool:
+        """Whether its path or handler is named like a prediction."""
+        words = f"{self.path} {self.handler.name if self.handler else ''}".lower()
+        return any(word in words for word in ("predict", "infer", "score", "risk"))
+
+    @property
+    def health(self) -> str:
+        """``liveness``, ``readiness`` or empty, by the names that probes commonly have."""
+        path = self.path.lower().rstrip("/")
+        if path.endswith(("/ready", "/readyz", "/readiness", "/startup", "/startupz")):
+            return "readiness"
+        return "liveness" if path.endswith(("/health", "/healthz", "/live", "/livez", "/liveness")) else ""
+
+
+@dataclass(frozen=True)
+class Application:
+    """One file that makes a web application.
+
+    Attributes:
+        framework: Which of ``FRAMEWORKS`` it imports first.
+        routes: In order.
+        complete: Whether all of its routes could be told: none is included or mounted from elsewhere.
+        constructors: The calls that make the application.
+    """
+
+    path: str
+    framework: str
+    tree: ast.Module
+    routes: tuple[Route, ...]
+    complete: bool
+    constructors: tuple[ast.Call, ...]
+
+    def at(self, node: ast.stmt | ast.expr | ast.ExceptHandler) -> Place:
+        """Where a node of its tree stands."""
+        return Place(self.path, node.lineno, node.end_lineno or node.lineno)
+
+    @cached_property
+    def functions(self) -> dict[str, Function]:
+        """Every function by name."""
+        return {node.name: node for node in ast.walk(self.tree) if isinstance(node, Function)}
+
+    @cached_property
+    def start_hooks(self) -> tuple[Function, ...]:
+        """Functions that run before the first request is answered: lifespans and start-up hooks."""
+        named = {
+            keyword.value.id
+            for call in self.constructors
+            for keyword in call.keywords
+            if keyword.arg == "lifespan" and isinstance(keyword.value, ast.Name)
+        }
+        hooks = [node for node in self.functions.values() if node.name in named or _is_event_hook(node)]
+        return tuple(hooks)
+
+
+def parse_module(text: str) -> ast.Module:
+    """Parse Python.
+
+    Raises:
+        NotPython: A syntax error, a null byte, or nesting deeper than the parser goes.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text)
+    except SyntaxError as error:
+        raise NotPython(error.lineno or 0, f"not Python: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError):
+        raise NotPython(0, "not Python: a null byte, or nested deeper than the parser goes") from None
+
+
+def application(tree: ast.Module, path: str) -> Application | None:
+    """What ``tree`` serves, ``None`` where it serves nothing."""
+    framework = next((name for name in FRAMEWORKS if name in imported(tree)), None)
+    if framework is None:
+        return None
+    constructors = tuple(
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and name_of(node.func) in ("FastAPI", "Flask", "Starlette")
+    )
+    routes = tuple(_routes(tree, path))
+    if not constructors and not routes:
+        return None
+    outside = any(
+        isinstance(node, ast.Call) and name_of(node.func) in ("include_router", "mount", "Mount", "register_blueprint")
+        for node in ast.walk(tree)
+    )
+    return Application(path, framework, tree, routes, not outside, constructors)
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Top-level names of all imported modules."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def name_of(node: ast.expr) -> str:
+    """The last part of a dotted name: ``load`` of ``joblib.load``; empty for anything else."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def dotted(node: ast.expr) -> str:
+    """A dotted name in full, ``joblib.load``; empty where it is not made of names alone."""
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return f"{before}.{node.attr}" if before else node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def calls(node: ast.AST) -> Iterator[ast.Call]:
+    """Every call inside."""
+    return (child for child in ast.walk(node) if isinstance(child, ast.Call))
+
+
+def keyword(call: ast.Call, name: str) -> ast.expr | None:
+    """The value of a keyword argument."""
+    return next((item.value for item in call.keywords if item.arg == name), None)
+
+
+def text_of(node: ast.expr | None) -> str | None:
+    """The value of a string constant."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _is_event_hook(function: Function) -> bool:
+    return any(
+        isinstance(decorator, ast.Call)
+        and name_of(decorator.func) == "on_event"
+        and decorator.args
+        and text_of(decorator.args[0]) == "startup"
+        for decorator in function.decorator_list
+    )
+
+
+def _routes(tree: ast.Module, path: str) -> Iterator[Route]:
+    prefixes = _prefixes(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            for decorator in node.decorator_list:
+                route = _decorated(decorator, node, prefixes, path)
+                if route is not None:
+                    yield route
+        elif isinstance(node, ast.Call) and name_of(node.func) in (
+            "Route",
+            "add_api_route",
+            "add_route",
+            "add_url_rule",
+        ):
+            text = text_of(node.args[0]) if node.args else text_of(keyword(node, "path"))
+            if text is not None:
+                yield Route(
+                    text, _listed_methods(node) or ("GET",), None, Place(path, node.lineno, node.end_lineno or 0)
+                )
+
+
+def _decorated(decorator: ast.expr, function: Function, prefixes: dict[str, str], path: str) -> Route | None:
+    if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)):
+        return None
+    verb = decorator.func.attr
+    text = text_of(decorator.args[0]) if decorator.args else text_of(keyword(decorator, "path"))
+    if verb not in _METHODS or text is None or not (text.startswith("/") or not text):
+        return None
+    methods = _listed_methods(decorator) or (("GET",) if verb.endswith("route") else (verb.upper(),))
+    prefix = prefixes.get(name_of(decorator.func.value), "")
+    return Route(prefix + text, methods, function, Place(path, function.lineno, function.end_lineno or 0))
+
+
+def _listed_methods(call: ast.Call) -> tuple[str, ...]:
+    listed = keyword(call, "methods")
+    if not isinstance(listed, ast.List | ast.Tuple | ast.Set):
+        return ()
+    return tuple(text.upper() for item in listed.elts if (text := text_of(item)))
+
+
+def _prefixes(tree: ast.Module) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            prefix = text_of(keyword(node.value, "prefix")) or text_of(keyword(node.value, "url_prefix"))
+            if prefix:
+                found |= {target.id: prefix for target in node.targets if isinstance(target, ast.Name)}
+    return found

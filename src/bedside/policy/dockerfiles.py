@@ -1,0 +1,157 @@
+"""A Dockerfile as stages and instructions, read by BuildKit's own parser."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from bedside.policy.place import Place
+from bedside.policy.shell import Command, commands
+
+MAX_BYTES = 131_072
+"""Largest Dockerfile that is read: the parser's time grows with the square of continued lines."""
+
+
+class NotADockerfile(ValueError):
+    """The parser refused the text; the message is the parser's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction.
+
+    Attributes:
+        name: Upper case.
+        values: Arguments as the parser splits them; of RUN in shell form the one command text.
+        flags: ``--chown=1:1``.
+        exec_form: Whether it is a JSON array.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    flags: tuple[str, ...]
+    exec_form: bool
+    place: Place
+    script: str = ""
+
+    def flag(self, name: str) -> str | None:
+        """The value of ``--name=value``."""
+        for flag in self.flags:
+            if flag.startswith(f"--{name}="):
+                return flag.partition("=")[2]
+        return None
+
+    @property
+    def text(self) -> str:
+        """All values, as one line."""
+        return " ".join(self.values)
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Names and values of ENV and LABEL, quotes taken off."""
+        return tuple((k, v.strip("\"'")) for k, v in zip(self.values[::2], self.values[1::2], strict=False))
+
+    def commands(self) -> tuple[Command, ...]:
+        """What RUN, CMD or ENTRYPOINT runs."""
+        if self.exec_form:
+            if len(self.values) == 3 and self.values[0].endswith("sh") and self.values[1] == "-c":
+                return commands(self.values[2], self.place.line)
+            return (Command(self.values, self.place.line, text=self.text),)
+        return commands(self.script or self.text, self.place.line)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One build stage: what it starts from and what it does."""
+
+    base: str
+    alias: str
+    place: Place
+    instructions: tuple[Instruction, ...]
+
+    def all(self, *names: str) -> tuple[Instruction, ...]:
+        """Its instructions of these names, in order."""
+        return tuple(item for item in self.instructions if item.name in names)
+
+
+@dataclass(frozen=True)
+class Dockerfile:
+    """All stages of a file, global ARG defaults written into FROM."""
+
+    path: str
+    stages: tuple[Stage, ...]
+
+    @cached_property
+    def final(self) -> tuple[Stage, ...]:
+        """The last stage and, before it, the stages of this file that it is built on, base first."""
+        chain: list[Stage] = []
+        name = self.stages[-1].alias or str(len(self.stages) - 1)
+        known = {stage.alias or str(index): stage for index, stage in enumerate(self.stages)}
+        while name in known and known[name] not in chain:
+            chain.append(known[name])
+            name = known[name].base
+        return tuple(reversed(chain))
+
+    def final_instructions(self, *names: str) -> tuple[Instruction, ...]:
+        """What the shipped image is made with, in order."""
+        return tuple(item for stage in self.final for item in stage.all(*names))
+
+    @property
+    def user(self) -> Instruction | None:
+        """The USER that the image runs as, ``None`` for the base's own."""
+        users = self.final_instructions("USER")
+        return users[-1] if users else None
+
+    @property
+    def start(self) -> tuple[Instruction, ...]:
+        """The ENTRYPOINT and CMD in force."""
+        return tuple(found[-1] for name in ("ENTRYPOINT", "CMD") if (found := self.final_instructions(name)))
+
+    def start_command(self) -> Command | None:
+        """What a container runs without arguments of its own; shell forms are read as the command in them."""
+        words: list[str] = []
+        for instruction in self.start:
+            for command in instruction.commands()[-1:]:
+                words += command.words
+        return Command(tuple(words), self.start[-1].place.line) if words else None
+
+
+def parse(text: str, path: str) -> Dockerfile:
+    """Read a Dockerfile.
+
+    Raises:
+        NotADockerfile: No instruction in it, none of them FROM, or the parser's own complaint.
+    """
+    import dockerfile
+
+    try:
+        parsed = dockerfile.parse_string(text)
+    except dockerfile.GoParseError as error:
+        raise NotADockerfile(str(error).splitlines()[0]) from None
+    stages: list[tuple[Instruction, list[Instruction]]] = []
+    defaults: dict[str, str] = {}
+    for command in parsed:
+        instruction = Instruction(
+            command.cmd.upper(),
+            command.value,
+            command.flags,
+            command.json,
+            Place(path, command.start_line, command.end_line),
+            "\n".join(doc.content for doc in command.heredocs),
+        )
+        if instruction.name == "FROM":
+            stages.append((instruction, []))
+        elif stages:
+            stages[-1][1].append(instruction)
+        elif instruction.name == "ARG" and "=" in instruction.text:
+            name, _, value = instruction.text.partition("=")
+            defaults[name] = value.strip("\"'")
+    if not stages:
+        raise NotADockerfile("it has no FROM")
+    return Dockerfile(path, tuple(_stage(first, rest, defaults) for first, rest in stages))
+
+
+def _stage(first: Instruction, rest: list[Instruction], defaults: dict[str, str]) -> Stage:
+    words = list(first.values)
+    base = words[0] if words else ""
+    for name, value in defaults.items():
+        base = base.replace("${" + name + "}", value).replace("$" + name, value)
+    alias = words[2] if len(words) > 2 and words[1].lower() == "as" else ""
+    return Stage(base, alias, first.place, tuple(rest))

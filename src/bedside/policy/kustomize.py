@@ -1,0 +1,89 @@
+"""What a kustomization changes in the objects it names: as much as the rules need to see the result."""
+
+from dataclasses import dataclass, replace
+
+from bedside.policy.yamltree import Node
+
+
+@dataclass(frozen=True)
+class Kustomization:
+    """One kustomization file, in its directory."""
+
+    directory: str
+    node: Node
+
+    def covers(self, path: str) -> bool:
+        """Whether ``path`` lies in its directory, or is named in its ``resources`` from outside."""
+        base = self.directory + "/" if self.directory else ""
+        if path.startswith(base) and "/" not in path[len(base) :]:
+            return True
+        return any(
+            path == target or path.startswith(target + "/")
+            for item in self.node.at("resources").items()
+            if (target := _joined(self.directory, item.text))
+        )
+
+    @property
+    def generated(self) -> tuple[tuple[str, str], ...]:
+        """Kinds and names of what its generators make."""
+        return tuple(
+            (kind, item.at("name").text)
+            for field, kind in (("configMapGenerator", "ConfigMap"), ("secretGenerator", "Secret"))
+            for item in self.node.at(field).items()
+        )
+
+    @property
+    def patches(self) -> frozenset[str]:
+        """Files that hold patches, not objects of their own."""
+        named = [item.at("path").text for item in self.node.at("patches").items()]
+        named += [item.text for item in self.node.at("patchesStrategicMerge").items()]
+        return frozenset(_joined(self.directory, name) for name in named if name and "\n" not in name)
+
+    def apply(self, document: Node) -> Node:
+        """The document with ``images`` written in."""
+        overrides = {item.at("name").text: item for item in self.node.at("images").items()}
+        return _rewritten(document, overrides) if overrides else document
+
+
+def _joined(directory: str, relative: str) -> str:
+    parts = directory.split("/") if directory else []
+    for part in relative.split("/"):
+        if part == ".." and parts:
+            parts.pop()
+        elif part not in ("", ".", ".."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def split_image(reference: str) -> tuple[str, str, str]:
+    """Name, tag and digest of an image reference; missing ones are empty."""
+    name, _, digest = reference.partition("@")
+    head, colon, tag = name.rpartition(":")
+    return (head, tag, digest) if colon and "/" not in tag else (name, "", digest)
+
+
+def _rewritten(node: Node, overrides: dict[str, Node]) -> Node:
+    entries = tuple(
+        (
+            key,
+            _with_image(child, overrides)
+            if key == "image" and child.kind == "scalar"
+            else _rewritten(child, overrides),
+        )
+        for key, child in node.entries
+    )
+    return replace(node, entries=entries)
+
+
+def _with_image(node: Node, overrides: dict[str, Node]) -> Node:
+    name, tag, digest = split_image(node.text)
+    change = overrides.get(name)
+    if change is None:
+        return node
+    name = change.at("newName").text or name
+    if change.at("digest"):
+        tag, digest = "", change.at("digest").text
+    elif change.at("newTag"):
+        tag, digest = change.at("newTag").text, ""
+    reference = name + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
+    return replace(node, value=reference, written=reference)

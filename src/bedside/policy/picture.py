@@ -1,0 +1,273 @@
+"""The whole as one value: everything named on the command line, parsed, each fact with its file and line.
+
+Pure: bytes in, a Picture out. What cannot be read becomes a problem in it.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from bedside.policy import applications, dockerfiles, requirement_files, yamltree
+from bedside.policy.applications import Application, Route
+from bedside.policy.dockerfiles import Dockerfile
+from bedside.policy.kubernetes import KubeObject, Pod
+from bedside.policy.kustomize import Kustomization
+from bedside.policy.place import Hit, Place, SourceFile
+from bedside.policy.requirement_files import RequirementsFile
+from bedside.policy.workflows import Workflow
+from bedside.policy.yamltree import Node
+
+MAX_BYTES = 4_194_304
+"""Largest file that is read."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything that the rules may look at.
+
+    Attributes:
+        whole: Whether a directory or a rendered tree was given, so that what is not in it is missing.
+        names: Every file that was seen, read or not.
+        problems: Problems of reading, by rule id.
+    """
+
+    whole: bool = True
+    names: frozenset[str] = frozenset()
+    objects: tuple[KubeObject, ...] = ()
+    kustomizations: tuple[Kustomization, ...] = ()
+    dockerfiles: tuple[Dockerfile, ...] = ()
+    ignores: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    applications: tuple[Application, ...] = ()
+    workflows: tuple[Workflow, ...] = ()
+    requirements: tuple[RequirementsFile, ...] = ()
+    specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    contracts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    measurements: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problems: tuple[tuple[str, Hit], ...] = ()
+
+    @cached_property
+    def pods(self) -> tuple[Pod, ...]:
+        """Every pod or pod template."""
+        return tuple(item.pod for item in self.objects if item.pod is not None)
+
+    def of(self, *kinds: str) -> tuple[KubeObject, ...]:
+        """Objects of these kinds."""
+        return tuple(item for item in self.objects if item.kind in kinds)
+
+    @cached_property
+    def _known(self) -> frozenset[tuple[str, str, str]]:
+        own = {(item.kind, item.namespace, item.name) for item in self.objects}
+        made = {(kind, "*", name) for item in self.kustomizations for kind, name in item.generated}
+        return frozenset(own | made)
+
+    def defines(self, kind: str, namespace: str, name: str) -> bool:
+        """Whether an object is defined; where either side names no namespace, the name decides."""
+        if {(kind, namespace, name), (kind, "", name), (kind, "*", name)} & self._known:
+            return True
+        return not namespace and any(item[0] == kind and item[2] == name for item in self._known)
+
+    def find(self, kind: str, namespace: str, name: str) -> KubeObject | None:
+        """The object of that name."""
+        for item in self.of(kind):
+            if item.name == name and (not namespace or not item.namespace or item.namespace == namespace):
+                return item
+        return None
+
+    def selected(self, service: KubeObject) -> tuple[Pod, ...]:
+        """The pods that a Service sends to."""
+        wanted = service.spec.at("selector").strings()
+        return tuple(
+            pod
+            for pod in self.pods
+            if wanted and same_namespace(pod.owner, service) and wanted.items() <= pod.labels.items()
+        )
+
+    @cached_property
+    def serving(self) -> tuple[Pod, ...]:
+        """Pods of replicated workloads that some Service sends to."""
+        behind = {id(pod) for service in self.of("Service") for pod in self.selected(service)}
+        return tuple(pod for pod in self.pods if id(pod) in behind and pod.owner.kind in ("Deployment", "StatefulSet"))
+
+    def autoscaler(self, workload: KubeObject) -> KubeObject | None:
+        """The autoscaler that owns a workload's replicas."""
+        for item in self.of("HorizontalPodAutoscaler", "ScaledObject"):
+            target = item.spec.at("scaleTargetRef")
+            kind = target.at("kind").text or "Deployment"
+            if (kind, target.at("name").text) == (workload.kind, workload.name) and same_namespace(item, workload):
+                return item
+        return None
+
+    @cached_property
+    def routes(self) -> tuple[Route, ...] | None:
+        """Every route of every application; ``None`` where there is none, or not all can be told."""
+        if not self.applications or not all(item.complete for item in self.applications):
+            return None
+        return tuple(route for item in self.applications for route in item.routes) or None
+
+
+def same_namespace(one: KubeObject, other: KubeObject) -> bool:
+    """Whether two objects can be in one namespace; an unnamed one goes wherever the tree is applied."""
+    return one.namespace == other.namespace or not one.namespace or not other.namespace
+
+
+def build(files: Iterable[SourceFile], *, names: Iterable[str] = (), whole: bool = True) -> Picture:
+    """Parse every file into one picture. Never raises for what is in a file."""
+    sources = list(files)
+    builder = _Builder()
+    for source in sources:
+        builder.take(source)
+    return builder.picture(frozenset([*names, *(item.path for item in sources)]), whole=whole)
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.documents: list[Node] = []
+        self.kustomizations: list[Kustomization] = []
+        self.dockerfiles: list[Dockerfile] = []
+        self.ignores: dict[str, tuple[str, ...]] = {}
+        self.applications: list[Application] = []
+        self.workflows: list[Workflow] = []
+        self.requirements: list[RequirementsFile] = []
+        self.json: dict[str, dict[str, dict[str, Any]]] = {"contract.json": {}, "measurements.json": {}}
+        self.specs: dict[str, dict[str, Any]] = {}
+        self.problems: list[tuple[str, Hit]] = []
+
+    def problem(self, rule: str, path: str, line: int, message: str) -> None:
+        self.problems.append((rule, Hit(Place(path, line, line), message)))
+
+    def take(self, source: SourceFile) -> None:
+        if len(source.data) > MAX_BYTES:
+            self.problem("BED-INP-003", source.path, 0, f"the file is larger than {MAX_BYTES} bytes and was not read")
+            return
+        try:
+            text = source.data.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError:
+            self.problem("BED-INP-003", source.path, 0, "the file is not UTF-8 text and was not read")
+            return
+        match kind_of(source.path):
+            case "dockerfile":
+                self._dockerfile(text, source.path)
+            case "dockerignore":
+                lines = (line.strip() for line in text.splitlines())
+                self.ignores[source.path] = tuple(line for line in lines if line and not line.startswith("#"))
+            case "python":
+                self._python(text, source.path)
+            case "requirements":
+                parsed = requirement_files.parse(text, source.path)
+                self.requirements.append(parsed)
+                self.problems += [("BED-INP-001", hit) for hit in parsed.problems]
+            case "toml":
+                self._toml(text, source.path)
+            case "json":
+                self._json(text, source)
+            case "yaml":
+                self._yaml(text, source)
+            case _:
+                pass
+
+    def _dockerfile(self, text: str, path: str) -> None:
+        if len(text) > dockerfiles.MAX_BYTES:
+            self.problem("BED-INP-003", path, 0, f"a Dockerfile over {dockerfiles.MAX_BYTES} bytes was not read")
+            return
+        try:
+            self.dockerfiles.append(dockerfiles.parse(text, path))
+        except dockerfiles.NotADockerfile as error:
+            self.problem("BED-INP-001", path, 0, f"not a Dockerfile: {error}")
+
+    def _python(self, text: str, path: str) -> None:
+        try:
+            tree = applications.parse_module(text)
+        except applications.NotPython as error:
+            self.problem("BED-INP-001", path, error.line, str(error))
+            return
+        found = applications.application(tree, path)
+        if found is not None:
+            self.applications.append(found)
+
+    def _toml(self, text: str, path: str) -> None:
+        try:
+            self.specs[path] = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            self.problem("BED-INP-001", path, 0, f"not TOML: {error}")
+
+    def _json(self, text: str, source: SourceFile) -> None:
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            self.problem("BED-INP-001", source.path, 0, "not JSON")
+            return
+        if isinstance(value, dict):
+            self.json[source.name][source.path] = value
+
+    def _yaml(self, text: str, source: SourceFile) -> None:
+        loaded = yamltree.load(text, source.path)
+        if "{{" in text and loaded.problems:
+            self.problem("BED-INP-004", source.path, 0, "a template, not YAML, and was not read")
+            return
+        for problem in loaded.problems:
+            rule = "BED-INP-008" if problem.duplicate else "BED-INP-001"
+            self.problem(rule, source.path, problem.line, problem.message)
+        for node in loaded.nodes:
+            self._document(node, source)
+
+    def _document(self, node: Node, source: SourceFile) -> None:
+        api, kind = node.at("apiVersion").text, node.at("kind").text
+        if api.startswith("kustomize.config.k8s.io/") or source.name in ("kustomization.yaml", "kustomization.yml"):
+            self.kustomizations.append(Kustomization(source.directory, node))
+        elif kind == "List" and node.at("items"):
+            self.documents += [item for item in node.at("items").items() if item.at("kind")]
+        elif api and kind:
+            self.documents.append(node)
+        elif source.name == ".gitlab-ci.yml":
+            self.workflows.append(Workflow(source.path, node, gitlab=True))
+        elif node.at("jobs").pairs() and any(key == "on" for key, _ in node.pairs()):
+            self.workflows.append(Workflow(source.path, node))
+
+    def picture(self, names: frozenset[str], *, whole: bool) -> Picture:
+        patches = frozenset().union(*(item.patches for item in self.kustomizations))
+        objects = tuple(self._object(node) for node in self.documents if node.file not in patches)
+        return Picture(
+            whole=whole,
+            names=names,
+            objects=objects,
+            kustomizations=tuple(self.kustomizations),
+            dockerfiles=tuple(self.dockerfiles),
+            ignores=self.ignores,
+            applications=tuple(self.applications),
+            workflows=tuple(self.workflows),
+            requirements=tuple(self.requirements),
+            specs=self.specs,
+            contracts=self.json["contract.json"],
+            measurements=self.json["measurements.json"],
+            problems=tuple(self.problems),
+        )
+
+    def _object(self, node: Node) -> KubeObject:
+        namespace = node.at("metadata", "namespace").text
+        for item in self.kustomizations:
+            if item.covers(node.file):
+                node = item.apply(node)
+                namespace = item.node.at("namespace").text or namespace
+        return KubeObject(node, namespace)
+
+
+def kind_of(path: str) -> str:
+    """Which parser a file is for, by its name; empty for files that no rule reads."""
+    name = path.rsplit("/", 1)[-1]
+    lower = name.lower()
+    if lower in ("dockerfile", "containerfile") or lower.startswith("dockerfile.") or lower.endswith(".dockerfile"):
+        return "dockerignore" if lower.endswith(".dockerignore") else "dockerfile"
+    if lower == ".dockerignore":
+        return "dockerignore"
+    if lower.endswith((".yaml", ".yml")) or name == "-":
+        return "yaml"
+    if lower.endswith(".py"):
+        return "python"
+    if "requirements" in lower and lower.endswith((".txt", ".in", ".lock")):
+        return "requirements"
+    if lower == "bedside.toml":
+        return "toml"
+    return "json" if lower in ("contract.json", "measurements.json") else ""

@@ -1,0 +1,365 @@
+"""Contradictions between files that are each right alone: ports, paths, users, versions, budgets of time."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from bedside.policy.applications import calls, dotted, text_of
+from bedside.policy.dockerfiles import Dockerfile
+from bedside.policy.kubernetes import Container, KubeObject, Pod, place, seconds_of_sleep
+from bedside.policy.kustomize import split_image
+from bedside.policy.picture import Picture, same_namespace
+from bedside.policy.place import Hit
+from bedside.policy.yamltree import Node
+
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+ENDPOINT_LAG = 5
+"""Seconds that load balancers may go on sending to a pod that is being deleted."""
+
+
+def probe_paths(picture: Picture) -> Iterator[Hit]:
+    """A probe of a path that the application does not have fails for ever."""
+    for container, _, probe in _serving_probes(picture):
+        path = probe.at("httpGet", "path")
+        if path and not _routed(picture, path.text, "GET"):
+            yield Hit(
+                place(path), f"{container.title} is probed at {path.text}, which is no GET route of the application"
+            )
+
+
+def probe_ports(picture: Picture) -> Iterator[Hit]:
+    """A probe of a named port that the container does not have never passes."""
+    for container, name, probe in _probes(picture):
+        for verb in ("httpGet", "tcpSocket", "grpc"):
+            port = probe.at(verb, "port")
+            missing = bool(port) and port.text not in container.ports
+            if missing and (port.number is None or container.ports):
+                yield Hit(
+                    place(port),
+                    f"the {name} of {container.title} asks port {port.text}, which the container does not declare",
+                )
+
+
+def _probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
+    for pod in picture.pods:
+        for container in pod.all_containers:
+            for name in PROBES:
+                if container.node.at(name):
+                    yield container, name, container.node.at(name)
+
+
+def _serving_probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
+    """Probes of the containers that the application's own image runs in."""
+    for container, name, probe in _probes(picture):
+        if container in _application_containers(picture):
+            yield container, name, probe
+
+
+def _application_containers(picture: Picture) -> tuple[Container, ...]:
+    """The one container of each pod behind a Service; none where a sidecar makes it unclear."""
+    return tuple(pod.containers[0] for pod in picture.serving if len(pod.containers) == 1)
+
+
+def _routed(picture: Picture, path: str, method: str | None = None) -> bool:
+    if picture.routes is None:
+        return True
+    wanted = path.partition("?")[0].rstrip("/") or "/"
+    built_in = ("/docs", "/redoc", "/openapi.json")
+    if wanted in built_in:
+        return True
+    return any(
+        re.fullmatch(_pattern(route.path), wanted) and (method is None or method in route.methods)
+        for route in picture.routes
+    )
+
+
+def _pattern(path: str) -> str:
+    parts = re.split(r"(\{[^}]*\}|<[^>]*>)", path.rstrip("/") or "/")
+    return "".join(
+        ".*" if ":path" in part else "[^/]+" if part[:1] in "{<" and part else re.escape(part) for part in parts
+    )
+
+
+def service_ports(picture: Picture) -> Iterator[Hit]:
+    """A Service whose target port no container declares refuses every connection."""
+    for service in picture.of("Service"):
+        pods = picture.selected(service)
+        offered = {name for pod in pods for container in pod.containers for name in container.ports}
+        if not offered:
+            continue
+        for port in service.spec.at("ports").items():
+            target = port.at("targetPort") or port.at("port")
+            if target.text not in offered:
+                yield Hit(
+                    place(target),
+                    f"{service.title} sends to port {target.text}, which no container that it selects declares",
+                )
+
+
+def ingress_paths(picture: Picture) -> Iterator[Hit]:
+    """A public path that reaches no route of the application is a 404 for every caller."""
+    for ingress in picture.of("Ingress"):
+        if any("rewrite" in key or "middlewares" in key for key, _ in ingress.annotations.pairs()):
+            continue
+        for rule in ingress.spec.at("rules").items():
+            for path in rule.at("http", "paths").items():
+                exact = path.at("pathType").text == "Exact"
+                if _serves_application(picture, ingress, path.at("backend", "service", "name").text):
+                    yield from _unreached(picture, ingress, path.at("path"), exact=exact)
+    for route in picture.of("HTTPRoute"):
+        for rule in route.spec.at("rules").items():
+            if any(item.at("type").text == "URLRewrite" for item in rule.at("filters").items()):
+                continue
+            names = [item.at("name").text for item in rule.at("backendRefs").items()]
+            for match in rule.at("matches").items():
+                if any(_serves_application(picture, route, name) for name in names):
+                    exact = match.at("path", "type").text == "Exact"
+                    yield from _unreached(picture, route, match.at("path", "value"), exact=exact)
+
+
+def _serves_application(picture: Picture, owner: KubeObject, name: str) -> bool:
+    service = picture.find("Service", owner.namespace, name)
+    own = {id(container.pod) for container in _application_containers(picture)}
+    return service is not None and any(id(pod) in own for pod in picture.selected(service))
+
+
+def _unreached(picture: Picture, owner: KubeObject, path: Node, *, exact: bool) -> Iterator[Hit]:
+    if not path or picture.routes is None:
+        return
+    prefix = path.text.rstrip("/")
+    reached = (
+        _routed(picture, path.text)
+        if exact
+        else any(route.path == prefix or route.path.startswith(prefix + "/") for route in picture.routes)
+    )
+    if not reached and (exact or not _routed(picture, path.text)):
+        yield Hit(place(path), f"{owner.title} opens {path.text}, which reaches no route of the application")
+
+
+def scrape_paths(picture: Picture) -> Iterator[Hit]:
+    """A scrape of a path or port that nothing answers leaves every alert without data."""
+    for pod in picture.serving:
+        noted = pod.annotations
+        if noted.at("prometheus.io/scrape").text != "true" or len(pod.containers) != 1:
+            continue
+        path, port = noted.at("prometheus.io/path"), noted.at("prometheus.io/port")
+        if port and port.text not in pod.containers[0].ports:
+            yield Hit(place(port), f"{pod.owner.title} is scraped at port {port.text}, which no container declares")
+        if not _routed(picture, path.text or "/metrics") and not _mounts_metrics(picture):
+            where = path if path else noted.at("prometheus.io/scrape")
+            yield Hit(
+                place(where),
+                f"{pod.owner.title} is scraped at {path.text or '/metrics'}, which is no route of the application",
+            )
+
+
+def _mounts_metrics(picture: Picture) -> bool:
+    names = ("start_http_server", "make_asgi_app", "expose", "start_wsgi_server")
+    return any(dotted(call.func).endswith(names) for app in picture.applications for call in calls(app.tree))
+
+
+def listening_port(picture: Picture) -> Iterator[Hit]:
+    """The port that the image's command listens on is the port that the pod declares."""
+    for container, image in _built(picture):
+        command = None if container.node.at("command") or container.node.at("args") else image.start_command()
+        port = (
+            command.option("--port", "-p")
+            if command and command.has("uvicorn", "hypercorn", "flask", "python", "fastapi")
+            else None
+        )
+        if port is None and command is not None:
+            bound = command.option("--bind", "-b") or ""
+            port = bound.rpartition(":")[2] or None
+        if port and port.isdigit() and container.ports and port not in container.ports:
+            where = place(container.node.at("ports"))
+            yield Hit(where, f"{container.title} declares no port {port}, where the command of {image.path} listens")
+
+
+def _built(picture: Picture) -> Iterator[tuple[Container, Dockerfile]]:
+    """Containers and the Dockerfile that their image is made by; only where both are one."""
+    containers = _application_containers(picture)
+    if len(picture.dockerfiles) == 1 and len(containers) == 1:
+        yield containers[0], picture.dockerfiles[0]
+
+
+def users(picture: Picture) -> Iterator[Hit]:
+    """A pod user that is not the image's cannot read or write what the image gave to its own user."""
+    for container, image in _built(picture):
+        uid = container.effective("runAsUser")
+        user = image.user.text.partition(":")[0] if image.user else ""
+        if uid and user.isdigit() and uid.text != user:
+            yield Hit(
+                place(uid), f"{container.title} runs as user {uid.text}, but {image.path} is made for user {user}"
+            )
+        elif uid and user and not user.isdigit() and _numeric_id(image, user) not in (None, uid.text):
+            made = _numeric_id(image, user)
+            yield Hit(
+                place(uid),
+                f"{container.title} runs as user {uid.text}, but {image.path} makes its user {user} as {made}",
+            )
+
+
+def _numeric_id(image: Dockerfile, user: str) -> str | None:
+    """The number that a RUN of the image gives to its named user, where it gives one."""
+    for instruction in image.final_instructions("RUN"):
+        for command in instruction.commands():
+            if command.program in ("useradd", "adduser") and user in command.words[1:]:
+                return command.option("-u", "--uid")
+    return None
+
+
+def versions(picture: Picture) -> Iterator[Hit]:
+    """One version, written in label, tag, environment and code, is the same everywhere."""
+    said = sorted(_versions(picture), key=lambda item: item[1].place)
+    if len({version for version, _ in said}) > 1:
+        first = said[0]
+        for version, hit in said[1:]:
+            if version != first[0]:
+                yield Hit(
+                    hit.place,
+                    f"{hit.message} is {version}, but {first[1].message} in {first[1].place.file} is {first[0]}",
+                )
+                return
+
+
+def _versions(picture: Picture) -> Iterator[tuple[str, Hit]]:
+    for pod in picture.serving:
+        label = pod.node.at("metadata", "labels", "app.kubernetes.io/version")
+        if label:
+            yield _bare(label.text), Hit(place(label), "the version label")
+    for container in _application_containers(picture):
+        tag = split_image(container.image)[1]
+        if re.fullmatch(r"v?\d+\.\d+\.\d+", tag):
+            yield _bare(tag), Hit(place(container.node.at("image")), "the image tag")
+        for name in ("MODEL_VERSION", "APP_VERSION", "VERSION"):
+            value = container.environment[name].at("value") if name in container.environment else None
+            if value:
+                yield _bare(value.text), Hit(place(value), f"the variable {name}")
+    for app in picture.applications:
+        for call in app.constructors:
+            version = next((item.value for item in call.keywords if item.arg == "version"), None)
+            if isinstance(version, ast.Constant) and text_of(version):
+                yield _bare(str(version.value)), Hit(app.at(version), "the application's version")
+
+
+def _bare(version: str) -> str:
+    return version.removeprefix("v")
+
+
+def replicas_beside_autoscaler(picture: Picture) -> Iterator[Hit]:
+    """``replicas`` in a manifest resets what the autoscaler chose, at every deploy."""
+    for pod in picture.pods:
+        node = pod.owner.spec.at("replicas")
+        scaler = picture.autoscaler(pod.owner) if node else None
+        if scaler is not None:
+            yield Hit(place(node), f"{pod.owner.title} sets replicas: {node.text}, which {scaler.title} owns")
+
+
+def budget_against_replicas(picture: Picture) -> Iterator[Hit]:
+    """A disruption budget that never allows one pod to go blocks every node drain and upgrade."""
+    for item in picture.of("PodDisruptionBudget"):
+        for pod in picture.pods:
+            if not same_namespace(pod.owner, item) or pod.owner.kind not in ("Deployment", "StatefulSet"):
+                continue
+            fewest = _fewest(picture, pod)
+            if _covers(item, pod) and fewest is not None and _blocks(item, fewest):
+                node = item.spec.at("minAvailable") or item.spec.at("maxUnavailable")
+                yield Hit(
+                    place(node), f"{item.title} never lets one of the {fewest} pods of {pod.owner.title} be evicted"
+                )
+
+
+def _covers(budget: KubeObject, pod: Pod) -> bool:
+    wanted = budget.spec.at("selector", "matchLabels").strings()
+    return bool(wanted) and wanted.items() <= pod.labels.items()
+
+
+def _fewest(picture: Picture, pod: Pod) -> int | None:
+    scaler = picture.autoscaler(pod.owner)
+    if scaler is None:
+        return pod.owner.replicas
+    number = scaler.spec.at("minReplicas").number
+    return 1 if number is None else number
+
+
+def _blocks(budget: KubeObject, replicas: int) -> bool:
+    if replicas == 0:
+        return False
+    minimum, maximum = budget.spec.at("minAvailable"), budget.spec.at("maxUnavailable")
+    if minimum:
+        return minimum.text == "100%" or (minimum.number is not None and minimum.number >= replicas)
+    return maximum.text in ("0", "0%")
+
+
+def startup_budget(picture: Picture) -> Iterator[Hit]:
+    """A startup budget under the load time kills the pod while it loads, again and again."""
+    for container in _application_containers(picture):
+        needed = _load_seconds(picture)
+        probe = container.node.at("startupProbe")
+        budget = _budget(probe) if probe else None
+        if needed is None or budget is None or budget >= needed:
+            continue
+        message = f"{container.title} has {budget} s to start, but the model is measured to load in {needed:g} s"
+        yield Hit(place(probe), message)
+
+
+def _budget(probe: Node) -> int:
+    period = probe.at("periodSeconds").number or 10
+    failures = probe.at("failureThreshold").number or 3
+    return (probe.at("initialDelaySeconds").number or 0) + period * failures
+
+
+def _load_seconds(picture: Picture) -> float | None:
+    """Longest measured load time; seconds are declared in measurements.json or MODEL_LOAD_SECONDS."""
+    found = [
+        value
+        for measured in picture.measurements.values()
+        for key, value in measured.items()
+        if "load" in key and key.endswith("seconds") and isinstance(value, int | float)
+    ]
+    for container in _application_containers(picture):
+        entry = container.environment.get("MODEL_LOAD_SECONDS")
+        if entry is not None and entry.at("value").number is not None:
+            found.append(float(entry.at("value").text))
+    return max(found, default=None)
+
+
+def grace_period(picture: Picture) -> Iterator[Hit]:
+    """A grace period that preStop alone uses up ends in SIGKILL with answers on the way."""
+    for pod in picture.pods:
+        grace = pod.spec.at("terminationGracePeriodSeconds").number
+        available = 30 if grace is None else grace
+        for container in pod.containers:
+            hook = container.node.at("lifecycle", "preStop")
+            sleep = hook.at("sleep", "seconds").number or seconds_of_sleep(
+                tuple(item.text for item in hook.at("exec", "command").items())
+            )
+            needed = sleep + (_drain(container) if sleep else 0)
+            if sleep and needed >= available:
+                message = f"{container.title} has {available} s to stop, of which preStop and draining take {needed} s"
+                yield Hit(place(pod.spec.at("terminationGracePeriodSeconds")), message)
+
+
+def _drain(container: Container) -> int:
+    """Seconds that the server itself waits for requests, where a variable or option says so."""
+    entry = container.environment.get("GRACEFUL_TIMEOUT") or container.environment.get("DRAIN_SECONDS")
+    return (entry.at("value").number or 0) if entry is not None else 0
+
+
+def required_variables(picture: Picture) -> Iterator[Hit]:
+    """A variable that the code cannot do without and no manifest sets ends the process at its first line."""
+    for container, image in _built(picture):
+        given = set(container.environment) | {
+            name for item in image.final_instructions("ENV") for name, _ in item.pairs()
+        }
+        if container.node.at("envFrom"):
+            continue
+        for app in picture.applications:
+            for node in ast.walk(app.tree):
+                name = (
+                    text_of(node.slice)
+                    if isinstance(node, ast.Subscript) and dotted(node.value) == "os.environ"
+                    else None
+                )
+                if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and name and name not in given:
+                    yield Hit(app.at(node), f"the code needs the variable {name}, which {container.title} does not get")

@@ -1,0 +1,269 @@
+"""Namespaces, networks, entry points and autoscalers around the pods."""
+
+import difflib
+import json
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+
+from bedside.policy.kubernetes import KubeObject, Pod, place, selects
+from bedside.policy.picture import Picture, same_namespace
+from bedside.policy.place import Hit
+from bedside.policy.yamltree import Node
+
+
+@cache
+def _data(name: str) -> dict[str, list[str]]:
+    loaded: dict[str, list[str]] = json.loads((files("bedside.policy") / "data" / f"{name}.json").read_text())
+    return loaded
+
+
+def namespace_level(picture: Picture) -> Iterator[Hit]:
+    """A namespace that does not enforce Pod Security takes any pod."""
+    for item in picture.of("Namespace"):
+        node = item.node.at("metadata", "labels", "pod-security.kubernetes.io/enforce")
+        if node.text != "restricted" and _holds_serving(picture, item):
+            where = place(node) if node else item.place
+            yield Hit(where, f"{item.title} does not enforce Pod Security restricted")
+
+
+def _holds_serving(picture: Picture, namespace: KubeObject) -> bool:
+    return any(pod.owner.namespace in ("", namespace.name) for pod in picture.serving)
+
+
+def network_ingress(picture: Picture) -> Iterator[Hit]:
+    """Without a policy every pod of the cluster may send to the model."""
+    yield from _unguarded(picture, "Ingress", "any pod of the cluster can reach it")
+
+
+def network_egress(picture: Picture) -> Iterator[Hit]:
+    """Without a policy a taken-over pod may send what it sees anywhere."""
+    yield from _unguarded(picture, "Egress", "it can send anywhere")
+
+
+def _unguarded(picture: Picture, direction: str, meaning: str) -> Iterator[Hit]:
+    if not picture.whole:
+        return
+    for pod in picture.serving:
+        policies = [item for item in picture.of("NetworkPolicy") if _governs(item, pod, direction)]
+        if not policies:
+            yield Hit(
+                pod.owner.place, f"no NetworkPolicy limits the {direction.lower()} of {pod.owner.title}: {meaning}"
+            )
+        for item in policies:
+            for rule in item.spec.at(direction.lower()).items():
+                if not rule.at("from").items() and not rule.at("to").items() and not rule.at("ports").items():
+                    yield Hit(place(rule), f"{item.title} allows all {direction.lower()} of {pod.owner.title}")
+
+
+def _governs(policy: KubeObject, pod: Pod, direction: str) -> bool:
+    kinds = {item.text for item in policy.spec.at("policyTypes").items()}
+    kinds = kinds or {"Ingress", *(["Egress"] if policy.spec.at("egress") else [])}
+    return (
+        direction in kinds and same_namespace(policy, pod.owner) and selects(policy.spec.at("podSelector"), pod.labels)
+    )
+
+
+def unknown_annotations(picture: Picture) -> Iterator[Hit]:
+    """A controller ignores an annotation that it does not know: the limit that it seems to set does not exist."""
+    for item in picture.of("Ingress", "Service", "HorizontalPodAutoscaler", "Deployment", "Namespace", "Certificate"):
+        for prefix, known in _data("annotations").items():
+            for key, node in [*item.annotations.pairs(), *item.node.at("metadata", "labels").pairs()]:
+                if key.startswith(prefix + "/") and key[len(prefix) + 1 :] not in known:
+                    nearest = difflib.get_close_matches(key[len(prefix) + 1 :], known, 1, 0.5)
+                    hint = f"; the nearest real one is {prefix}/{nearest[0]}" if nearest else ""
+                    yield Hit(place(node), f"{item.title} sets {key}, which its controller does not know{hint}")
+
+
+def retired(picture: Picture) -> Iterator[Hit]:
+    """API versions that no supported API server serves any more."""
+    for item in picture.objects:
+        api = item.node.at("apiVersion")
+        if item.kind in _data("retired_apis").get(api.text, []):
+            yield Hit(place(api), f"{item.title} uses {api.text}, which Kubernetes no longer serves")
+
+
+def retired_controllers(picture: Picture) -> Iterator[Hit]:
+    """Controllers that get no more security fixes: ingress-nginx ended in March 2026."""
+    for item in picture.of("Ingress", "IngressClass"):
+        node = (
+            item.spec.at("ingressClassName")
+            or item.annotations.at("kubernetes.io/ingress.class")
+            or item.spec.at("controller")
+        )
+        if node.text in ("nginx", "k8s.io/ingress-nginx"):
+            yield Hit(place(node), f"{item.title} is served by ingress-nginx, which is retired and gets no fixes")
+
+
+def legacy_class(picture: Picture) -> Iterator[Hit]:
+    """The annotation for the class has been replaced by a field; where both are set, creation is refused."""
+    for item in picture.of("Ingress"):
+        node = item.annotations.at("kubernetes.io/ingress.class")
+        if node and item.group == "networking.k8s.io":
+            yield Hit(place(node), f"{item.title} names its class by an annotation that controllers stop reading")
+
+
+def entry_tls(picture: Picture) -> Iterator[Hit]:
+    """Without TLS at the entry, patient data crosses the hospital's network in clear."""
+    for item in picture.of("Ingress"):
+        hosts = [rule.at("host").text for rule in item.spec.at("rules").items()]
+        covered = {host.text for entry in item.spec.at("tls").items() for host in entry.at("hosts").items()}
+        if not item.spec.at("tls").items():
+            yield Hit(place(item.spec), f"{item.title} answers in clear: it has no TLS")
+        for host in hosts:
+            if (
+                covered
+                and host
+                and host not in covered
+                and not any(c.startswith("*.") and host.endswith(c[1:]) for c in covered)
+            ):
+                yield Hit(place(item.spec.at("tls")), f"{item.title} has no TLS for the host {host}")
+    for gateway in picture.of("Gateway"):
+        for listener in gateway.spec.at("listeners").items():
+            if listener.at("protocol").text == "HTTP" and not _redirects(picture, gateway, listener):
+                yield Hit(place(listener), f"{gateway.title} listens in clear on port {listener.at('port').text}")
+
+
+def _redirects(picture: Picture, gateway: KubeObject, listener: Node) -> bool:
+    """Whether a route on this listener does nothing but send callers to HTTPS."""
+    for route in picture.of("HTTPRoute"):
+        parents = route.spec.at("parentRefs").items()
+        mine = any(
+            p.at("name").text == gateway.name and p.at("sectionName").text in ("", listener.at("name").text)
+            for p in parents
+        )
+        filters = [item for rule in route.spec.at("rules").items() for item in rule.at("filters").items()]
+        if mine and any(item.at("requestRedirect", "scheme").text == "https" for item in filters):
+            return True
+    return False
+
+
+def clear_inside(picture: Picture) -> Iterator[Hit]:
+    """TLS that ends at the entry leaves patient data in clear between the nodes."""
+    for item in picture.of("Ingress"):
+        for service in _behind(picture, item):
+            pods = picture.selected(service)
+            if (
+                item.spec.at("tls").items()
+                and pods
+                and not any(_protected(picture, item, service, pod) for pod in pods)
+            ):
+                yield Hit(
+                    place(item.spec.at("tls")),
+                    f"TLS of {item.title} ends before {pods[0].owner.title}: the way between is in clear",
+                )
+                return
+
+
+def _behind(picture: Picture, item: KubeObject) -> list[KubeObject]:
+    names = {
+        path.at("backend", "service", "name").text
+        for rule in item.spec.at("rules").items()
+        for path in rule.at("http", "paths").items()
+    }
+    return [service for service in picture.of("Service") if service.name in names and same_namespace(service, item)]
+
+
+def _protected(picture: Picture, ingress: KubeObject, service: KubeObject, pod: Pod) -> bool:
+    noted = [*ingress.annotations.pairs(), *service.annotations.pairs()]
+    if any(node.text.lower() in ("https", "grpcs") and ("protocol" in key or "scheme" in key) for key, node in noted):
+        return True
+    namespace = next((item for item in picture.of("Namespace") if item.name == pod.owner.namespace), None)
+    marks = [*pod.annotations.pairs(), *pod.node.at("metadata", "labels").pairs()]
+    if namespace is not None:
+        marks += [*namespace.annotations.pairs(), *namespace.node.at("metadata", "labels").pairs()]
+    mesh = (
+        "linkerd.io/inject",
+        "istio-injection",
+        "sidecar.istio.io/inject",
+        "istio.io/rev",
+        "istio.io/dataplane-mode",
+    )
+    return any(key in mesh and node.text not in ("disabled", "false", "none") for key, node in marks)
+
+
+def open_everything(picture: Picture) -> Iterator[Hit]:
+    """A prefix of / opens every route of the application: metrics, documentation, model details."""
+    inner = ("/metrics", "/docs", "/model", "/openapi.json", "/admin", "/debug")
+    for ingress in picture.of("Ingress"):
+        for rule in ingress.spec.at("rules").items():
+            for path in rule.at("http", "paths").items():
+                if path.at("path").text == "/" and path.at("pathType").text != "Exact":
+                    opened = sorted(
+                        {r.path for r in picture.routes or () if r.path in inner or r.path.startswith("/admin")}
+                    )
+                    if opened and any(
+                        s.name == path.at("backend", "service", "name").text for s in _behind(picture, ingress)
+                    ):
+                        yield Hit(place(path), f"{ingress.title} opens every route, {', '.join(opened)} among them")
+
+
+def node_port(picture: Picture) -> Iterator[Hit]:
+    """A NodePort or unlimited LoadBalancer goes around the entry, its TLS and its authentication."""
+    for service in picture.of("Service"):
+        kind = service.spec.at("type")
+        limited = service.spec.at("loadBalancerSourceRanges").items()
+        internal = any("internal" in key or node.text == "internal" for key, node in service.annotations.pairs())
+        serving = any(pod in picture.serving for pod in picture.selected(service))
+        if (
+            serving
+            and picture.of("Ingress", "HTTPRoute")
+            and kind.text in ("NodePort", "LoadBalancer")
+            and not (limited or internal)
+        ):
+            yield Hit(place(kind), f"{service.title} can be reached around the entry point, as {kind.text}")
+
+
+def autoscaler_metric(picture: Picture) -> Iterator[Hit]:
+    """A utilisation is a share of the request: without a request there is nothing to compute it from."""
+    for item in picture.of("HorizontalPodAutoscaler"):
+        target = item.spec.at("scaleTargetRef")
+        for metric in item.spec.at("metrics").items():
+            name = metric.at("resource", "name").text
+            if metric.at("resource", "target", "type").text != "Utilization":
+                continue
+            for pod in picture.pods:
+                if (pod.owner.kind, pod.owner.name) != (target.at("kind").text, target.at("name").text):
+                    continue
+                for container in pod.containers:
+                    resources = container.node.at("resources")
+                    if (
+                        container.node.at("resources")
+                        and not resources.at("requests", name)
+                        and not resources.at("limits", name)
+                    ):
+                        yield Hit(
+                            place(metric), f"{item.title} scales on {name}, which {container.title} does not request"
+                        )
+
+
+def autoscaler_bounds(picture: Picture) -> Iterator[Hit]:
+    """An autoscaler with nowhere to go."""
+    for item in picture.of("HorizontalPodAutoscaler"):
+        low, high = item.spec.at("minReplicas").number, item.spec.at("maxReplicas").number
+        if high is not None and high <= (1 if low is None else low):
+            yield Hit(place(item.spec.at("maxReplicas")), f"{item.title} cannot add a pod: its maximum is its minimum")
+
+
+def wildcard_role(picture: Picture) -> Iterator[Hit]:
+    """A role over everything, for an account that a workload here runs as."""
+    accounts = {pod.spec.at("serviceAccountName").text for pod in picture.serving} - {""}
+    for binding in picture.of("RoleBinding", "ClusterRoleBinding"):
+        role = binding.node.at("roleRef", "name")
+        subjects = {
+            item.at("name").text
+            for item in binding.node.at("subjects").items()
+            if item.at("kind").text == "ServiceAccount"
+        }
+        if subjects & accounts and (role.text in ("cluster-admin", "admin") or _everything(picture, role.text)):
+            yield Hit(place(role), f"{binding.title} lets the serving pods do everything, as {role.text}")
+
+
+def _everything(picture: Picture, name: str) -> bool:
+    roles = [item for item in picture.of("Role", "ClusterRole") if item.name == name]
+    return any(
+        any(v.text == "*" for v in rule.at("verbs").items())
+        and any(r.text == "*" for r in rule.at("resources").items())
+        for role in roles
+        for rule in role.node.at("rules").items()
+    )

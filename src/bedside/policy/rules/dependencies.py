@@ -1,0 +1,250 @@
+"""Whether what is installed is what was validated, down to the last transitive package."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from bedside.policy.picture import Picture
+from bedside.policy.place import Hit
+from bedside.policy.requirement_files import RequirementsFile
+from bedside.policy.shell import Command
+
+_DEVELOPMENT = (
+    "pytest",
+    "jupyter",
+    "jupyterlab",
+    "notebook",
+    "ipykernel",
+    "ipython",
+    "black",
+    "ruff",
+    "mypy",
+    "flake8",
+    "pre-commit",
+    "matplotlib",
+    "seaborn",
+)
+_MODEL_LIBRARIES = (
+    "scikit-learn",
+    "xgboost",
+    "xgboost-cpu",
+    "lightgbm",
+    "onnxruntime",
+    "torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "joblib",
+    "tensorflow",
+)
+
+
+@cache
+def _table(name: str) -> Any:  # noqa: ANN401 - a JSON file of our own
+    return json.loads((files("bedside.policy") / "data" / f"{name}.json").read_text())
+
+
+def _installed(picture: Picture) -> list[RequirementsFile]:
+    """Files that an image installs; all of them where no Dockerfile says which."""
+    named = {
+        word.rsplit("/", 1)[-1]
+        for image in picture.dockerfiles
+        for stage in image.stages
+        for instruction in stage.all("RUN")
+        for command in instruction.commands()
+        for position, word in enumerate(command.words)
+        if position and (command.words[position - 1] in ("-r", "--requirement") or command.runs("uv", "pip", "sync"))
+    }
+    concrete = [item for item in picture.requirements if not item.abstract]
+    return (
+        [item for item in picture.requirements if item.name in named]
+        if named
+        else [item for item in concrete if not _for_development(item)]
+    )
+
+
+def _for_development(item: RequirementsFile) -> bool:
+    return re.search(r"dev|test|doc|lint|build|ci|example", item.path.lower()) is not None
+
+
+def unpinned(picture: Picture) -> Iterator[Hit]:
+    """What floats is another package at the next build, and was never validated."""
+    for item in _installed(picture):
+        for entry in item.entries:
+            if entry.version is None and entry.url is None:
+                yield Hit(entry.place, f"{entry.name} is not pinned to one version")
+    for place, command in _pip_installs(picture):
+        for word in _named_packages(command):
+            try:
+                requirement = Requirement(word)
+            except InvalidRequirement:
+                continue
+            pinned = any(part.operator in ("==", "===") for part in requirement.specifier)
+            if (
+                not pinned
+                and not requirement.url
+                and canonicalize_name(requirement.name) not in ("pip", "setuptools", "wheel", "uv")
+            ):
+                yield Hit(place, f"{requirement.name} is installed in whatever version there is")
+
+
+def _pip_installs(picture: Picture) -> Iterator[tuple[Any, Command]]:
+    for image in picture.dockerfiles:
+        for stage in image.stages:
+            for instruction in stage.all("RUN"):
+                for command in instruction.commands():
+                    words = command.words
+                    if "install" in words and ("pip" in words or command.program.startswith("pip")):
+                        yield instruction.place, command
+
+
+def _named_packages(command: Command) -> list[str]:
+    words = list(command.words[command.words.index("install") + 1 :])
+    takes_value = (
+        "-r",
+        "--requirement",
+        "-c",
+        "--constraint",
+        "-i",
+        "--index-url",
+        "--extra-index-url",
+        "-t",
+        "--target",
+        "--prefix",
+        "-f",
+        "--find-links",
+        "--python",
+        "--trusted-host",
+        "-e",
+    )
+    named: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word in takes_value:
+            skip = True
+        elif not word.startswith("-") and not word.startswith((".", "/", "$")) and not word.endswith(".whl"):
+            named.append(word)
+    return named
+
+
+def unhashed(picture: Picture) -> Iterator[Hit]:
+    """A version can be published again with other bytes; a hash cannot."""
+    for item in _installed(picture):
+        pinned = [entry for entry in item.entries if entry.version is not None]
+        bare = [entry for entry in pinned if not entry.hashed]
+        if bare and len(pinned) == len(item.entries):
+            yield Hit(bare[0].place, f"{len(bare)} of {len(pinned)} packages in {item.path} carry no hash")
+
+
+def incomplete(picture: Picture) -> Iterator[Hit]:
+    """Pins of what is imported say nothing of what that imports: the rest floats."""
+    for item in _installed(picture):
+        if not item.entries or any(entry.version is None for entry in item.entries):
+            continue
+        needed = {child for name in item.names for child in _table("closure").get(name, [])}
+        missing = sorted(needed - item.names)
+        if missing:
+            known = len(item.names & set(_table("closure")))
+            message = f"{item.path} pins {known} packages without what they need; at least {len(missing)} float: "
+            message += ", ".join(missing[:5])
+            yield Hit(item.entries[0].place, message)
+
+
+def blocked_fix(picture: Picture) -> Iterator[Hit]:
+    """A pin whose own bounds keep a fixed version of another package out."""
+    for item in _installed(picture):
+        for entry in item.entries:
+            for row in _table("blocking"):
+                if entry.name == row["package"] and entry.version and _older(entry.version, row["below"]):
+                    yield Hit(
+                        entry.place,
+                        f"{entry.name} {entry.version} keeps out {row['fix']}, which fixes {row['advisory']}",
+                    )
+
+
+def _older(version: str, bound: str) -> bool:
+    try:
+        return Version(version) < Version(bound)
+    except InvalidVersion:
+        return False
+
+
+def contract_mismatch(picture: Picture) -> Iterator[Hit]:
+    """A model library other than the one that the golden cases passed with may predict otherwise."""
+    for contract in picture.contracts.values():
+        environment = contract.get("environment")
+        proven = environment.get("distributions") if isinstance(environment, dict) else None
+        for item in _installed(picture):
+            for entry in item.entries:
+                want = proven.get(entry.name) if isinstance(proven, dict) else None
+                if entry.name in _MODEL_LIBRARIES and entry.version and want and want != entry.version:
+                    yield Hit(
+                        entry.place,
+                        f"{entry.name} {entry.version} is installed, but the release was validated with {want}",
+                    )
+
+
+def disagreeing_pins(picture: Picture) -> Iterator[Hit]:
+    """Two files pin one package differently: what is tested is not what is shipped."""
+    for item in _installed(picture):
+        pins = {entry.name: entry for entry in item.entries if entry.version}
+        for other in picture.requirements:
+            if other is item or other.path.rpartition("/")[0] != item.path.rpartition("/")[0]:
+                continue
+            for entry in other.entries:
+                mine = pins.get(entry.name)
+                if mine is not None and entry.version and entry.version != mine.version:
+                    yield Hit(
+                        entry.place,
+                        f"{entry.name} is pinned to {entry.version} here and to {mine.version} in {item.path}",
+                    )
+
+
+def stale_lock(picture: Picture) -> Iterator[Hit]:
+    """A requirement that the lock does not have was added and never locked."""
+    locks = {item.path.rsplit(".", 1)[0]: item for item in _installed(picture) if item.hashed}
+    for source in picture.requirements:
+        lock = locks.get(source.path.rsplit(".", 1)[0]) if source.abstract else None
+        for entry in source.entries if lock else ():
+            if lock and entry.name not in lock.names:
+                yield Hit(entry.place, f"{entry.name} is not in {lock.path}")
+
+
+def foreign_index(picture: Picture) -> Iterator[Hit]:
+    """With a second index, whoever publishes a name there decides what is installed."""
+    hashed = {item.path for item in picture.requirements if item.hashed}
+    for item in picture.requirements:
+        for text, place in item.options:
+            if item.path not in hashed and re.match(r"--(extra-index-url|trusted-host)\b", text):
+                yield Hit(place, f"{text.split()[0].partition('=')[0]} lets another host decide what is installed")
+    for where, command in _pip_installs(picture):
+        if command.has("--extra-index-url", "--trusted-host") and not command.has("--require-hashes"):
+            yield Hit(where, "a second or untrusted index decides what is installed")
+
+
+def moving_source(picture: Picture) -> Iterator[Hit]:
+    """A branch is another commit tomorrow."""
+    for item in picture.requirements:
+        for entry in item.entries:
+            url = entry.url or ""
+            if url.startswith("git+") and not re.search(r"@[0-9a-f]{40}", url):
+                yield Hit(entry.place, f"{entry.name} is taken from a branch or tag, not from a commit")
+            elif url.startswith("http://"):
+                yield Hit(entry.place, f"{entry.name} is fetched without TLS")
+
+
+def development_tools(picture: Picture) -> Iterator[Hit]:
+    """Tools for the desk in a clinical image: more to load, to scan and to abuse."""
+    for item in _installed(picture):
+        for entry in item.entries:
+            if picture.dockerfiles and entry.name in _DEVELOPMENT:
+                yield Hit(entry.place, f"{entry.name} is a tool for development")

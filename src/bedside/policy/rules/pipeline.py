@@ -1,0 +1,227 @@
+"""Whether the pipeline can say no, and whether what it checked is what it ships."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from bedside.policy.kubernetes import place
+from bedside.policy.picture import Picture
+from bedside.policy.place import Hit
+from bedside.policy.rules.workloads import SECRET_NAME
+from bedside.policy.shell import Command
+from bedside.policy.shipments import IMAGE_SCAN_ACTIONS, push_target, pushes
+from bedside.policy.workflows import Step, Workflow
+
+if TYPE_CHECKING:
+    from bedside.policy.yamltree import Node
+
+_UNTRUSTED = re.compile(
+    r"\$\{\{[^}]*(github\.event\.(issue|pull_request|comment|review|discussion|head_commit|commits|pages|workflow_run)[\w.\[\]*]*"
+    r"\.?(title|body|message|ref|label|name|email|page_name|head_branch|default_branch)|github\.head_ref|inputs\.|github\.event\.inputs)"
+)
+_SCANNERS = (
+    "trivy",
+    "grype",
+    "pip-audit",
+    "safety",
+    "snyk",
+    "osv-scanner",
+    "bandit",
+    "semgrep",
+    "checkov",
+    "hadolint",
+    "zizmor",
+    "kubeconform",
+)
+
+
+def pinned_actions(picture: Picture) -> Iterator[Hit]:
+    """A tag of somebody else's action can be moved to other code, with this pipeline's credentials."""
+    for workflow in picture.workflows:
+        for step in workflow.steps:
+            version = step.uses.partition("@")[2]
+            local = step.uses.startswith(("./", "docker://")) or step.uses == ""
+            if not local and not re.fullmatch(r"[0-9a-f]{40}", version):
+                yield Hit(place(step.node.at("uses")), f"{step.uses} is not pinned by commit")
+
+
+def injection(picture: Picture) -> Iterator[Hit]:
+    """An expression is pasted into the script before the shell reads it: a title can be a command."""
+    for workflow in picture.workflows:
+        for step in workflow.steps:
+            script = step.script if not workflow.gitlab else ""
+            found = _UNTRUSTED.search(script or step.given("script"))
+            if found:
+                yield Hit(
+                    place(step.node.at("run") or step.node.at("with", "script")),
+                    "text that an outsider can write is pasted into a script",
+                )
+
+
+def permissions(picture: Picture) -> Iterator[Hit]:
+    """Without permissions the token may be able to write everything."""
+    for workflow in picture.workflows:
+        if workflow.gitlab:
+            continue
+        top = workflow.node.at("permissions")
+        without = [name for name, job in workflow.jobs if job.at("permissions").kind == "absent"]
+        if top.kind == "absent" and without:
+            yield Hit(
+                place(workflow.node.at("jobs")),
+                f"the token of {', '.join(without)} has whatever permissions the organisation's default gives",
+            )
+        for node in [top, *(job.at("permissions") for _, job in workflow.jobs)]:
+            if node.text == "write-all":
+                yield Hit(place(node), "the token may write everything")
+
+
+def missing_credentials(picture: Picture) -> Iterator[Hit]:
+    """A push without a login before it in the same job can never succeed."""
+    for workflow in picture.workflows:
+        logged: set[str] = set()
+        for step in workflow.steps:
+            words = " ".join(command.text for command in step.commands)
+            if re.search(r"\b(login|configure-docker|get-login-password)\b", words) or "login" in step.action:
+                logged.add(step.job)
+            if pushes(step) and step.job not in logged:
+                yield Hit(step.place, "an image is pushed without a login in the same job")
+                logged.add(step.job)
+
+
+def powerless_gate(picture: Picture) -> Iterator[Hit]:
+    """A gate whose failure is ignored, or that is never asked to fail, is decoration."""
+    for workflow in picture.workflows:
+        for step in workflow.steps:
+            ignored = step.node.at("continue-on-error")
+            if ignored.true and _scans(step):
+                yield Hit(place(ignored), "the scan may fail without stopping anything")
+                continue
+            if (
+                step.action == "aquasecurity/trivy-action"
+                and step.given("exit-code") in ("", "0")
+                and not _reads_result(workflow, step)
+            ):
+                yield Hit(step.place, "trivy reports and always succeeds: exit-code is not set")
+            if step.action == "anchore/scan-action" and step.given("fail-build") == "false":
+                yield Hit(step.place, "the scan reports and always succeeds: fail-build is false")
+            for command in step.commands:
+                reason = _toothless(command)
+                if reason:
+                    yield Hit(step.place, f"{command.program} {reason}")
+
+
+def _scans(step: Step) -> bool:
+    return step.action in IMAGE_SCAN_ACTIONS or any(command.program in _SCANNERS for command in step.commands)
+
+
+def _toothless(command: Command) -> str | None:
+    if command.program not in _SCANNERS or any(
+        word in ("--version", "-V", "--download-db-only", "version") for word in command.words
+    ):
+        return None
+    produces = command.has("cyclonedx", "spdx-json", "spdx") or command.option("--format", "-f") in (
+        "cyclonedx",
+        "spdx-json",
+        "template",
+        "cyclonedx-json",
+    )
+    if command.ignored:
+        return "may fail without stopping anything"
+    if (
+        command.program == "trivy"
+        and not produces
+        and "convert" not in command.words[:2]
+        and command.option("--exit-code") in (None, "0")
+    ):
+        return "reports and always succeeds: --exit-code is not set"
+    if command.program == "grype" and not command.has("--fail-on", "-f") and not produces:
+        return "reports and always succeeds: --fail-on is not set"
+    return None
+
+
+def _reads_result(workflow: Workflow, scan: Step) -> bool:
+    """Whether the step only makes an SBOM or a report, beside a second scan of the same image that can fail."""
+    if scan.given("format") in ("cyclonedx", "spdx-json", "github"):
+        return True
+    others = [
+        s
+        for s in workflow.steps
+        if s is not scan and s.action == scan.action and s.given("image-ref") == scan.given("image-ref")
+    ]
+    return any(other.given("exit-code") not in ("", "0") for other in others)
+
+
+def dropped_filter(picture: Picture) -> Iterator[Hit]:
+    """SARIF output of trivy ignores the severity filter unless told: gate and report then disagree."""
+    for workflow in picture.workflows:
+        for step in workflow.steps:
+            if (
+                step.action == "aquasecurity/trivy-action"
+                and step.given("format") == "sarif"
+                and step.given("severity")
+            ) and step.given("limit-severities-for-sarif") != "true":
+                yield Hit(step.place, "the severity filter has no effect on SARIF output")
+
+
+def skipped_audit(picture: Picture) -> Iterator[Hit]:
+    """pip-audit passes over what it cannot look up and says that nothing was found, unless it is strict."""
+    for workflow in picture.workflows:
+        for step in workflow.steps:
+            for command in step.commands:
+                if command.program == "pip-audit" and not command.has("--strict", "-S", "--version"):
+                    yield Hit(step.place, "pip-audit passes over packages that it could not look up")
+
+
+def unchecked_tag(picture: Picture) -> Iterator[Hit]:
+    """A tag pushed by hand becomes the version of a release that says another version of itself."""
+    for workflow in picture.workflows:
+        scripts = " ".join(step.script for step in workflow.steps)
+        compares = re.search(
+            r"(GITHUB_REF_NAME|github\.ref_name|TAG|VERSION)[^\n]*(==|!=|-eq|-ne|=)[^\n]*|bedside (verify|package)",
+            scripts,
+        )
+        for step in workflow.steps:
+            tags = (
+                step.given("tags")
+                if "build-push" in step.action
+                else " ".join(push_target(c) or "" for c in step.commands)
+            )
+            if re.search(r"github\.ref_name|GITHUB_REF_NAME|CI_COMMIT_TAG", tags) and pushes(step) and not compares:
+                yield Hit(
+                    step.place,
+                    "a git tag becomes the image's version without being compared with the version in the code",
+                )
+
+
+def untrusted_checkout(picture: Picture) -> Iterator[Hit]:
+    """pull_request_target runs with secrets; checking out the proposal gives them to its author."""
+    for workflow in picture.workflows:
+        for step in workflow.steps if workflow.triggered_by("pull_request_target") else ():
+            if step.action == "actions/checkout" and re.search(
+                r"head\.(sha|ref)|head_ref|refs/pull", step.given("ref")
+            ):
+                yield Hit(step.place, "an outsider's code is checked out where the secrets are")
+
+
+def secrets_in_clear(picture: Picture) -> Iterator[Hit]:
+    """A credential in a workflow file is in the repository and its history."""
+    for workflow in picture.workflows:
+        places: list[Node] = [
+            workflow.node.at("env"),
+            workflow.node.at("variables"),
+            *(job.at("env") for _, job in workflow.jobs),
+        ]
+        places += [step.node.at("env") for step in workflow.steps if not workflow.gitlab]
+        for group in places:
+            for key, node in group.pairs():
+                if SECRET_NAME.search(key) and node.text and "${{" not in node.text and not node.text.startswith("$"):
+                    yield Hit(place(node), f"{key} stands in clear in the workflow")
+
+
+def deploy_by_tag(picture: Picture) -> Iterator[Hit]:
+    """A deploy by tag runs whatever the tag points at by then."""
+    for workflow in picture.workflows:
+        for step in workflow.steps:
+            for command in step.commands:
+                if command.runs("kubectl", "set", "image") and not any("@" in word for word in command.words[3:]):
+                    yield Hit(step.place, "the image is deployed by tag, not by the digest that was checked")

@@ -1,0 +1,241 @@
+"""References that lead nowhere: names in one file that no other file defines.
+
+They are only looked for where a whole tree was given: in a single file, what is missing may stand elsewhere.
+"""
+
+from collections.abc import Iterator
+
+from bedside.policy.kubernetes import KubeObject, Pod, place, selects
+from bedside.policy.picture import Picture, same_namespace
+from bedside.policy.place import Hit
+from bedside.policy.yamltree import Node
+
+
+def service_accounts(picture: Picture) -> Iterator[Hit]:
+    """A pod whose service account does not exist is never created."""
+    for pod in picture.pods:
+        node = pod.spec.at("serviceAccountName")
+        if picture.whole and node.text not in ("", "default") and not _has(picture, "ServiceAccount", pod, node):
+            yield Hit(place(node), f"{pod.owner.title} runs as the ServiceAccount {node.text}, which no file defines")
+
+
+def claims(picture: Picture) -> Iterator[Hit]:
+    """A pod whose claim does not exist stays Pending."""
+    for pod in picture.pods:
+        for volume in pod.spec.at("volumes").items():
+            node = volume.at("persistentVolumeClaim", "claimName")
+            if picture.whole and node and not _has(picture, "PersistentVolumeClaim", pod, node):
+                yield Hit(place(node), f"{pod.owner.title} mounts the claim {node.text}, which no file defines")
+
+
+def config_maps(picture: Picture) -> Iterator[Hit]:
+    """A pod whose ConfigMap does not exist never starts."""
+    for pod in picture.pods:
+        for node in _config_references(pod, "configMap", "configMapKeyRef", "configMapRef"):
+            if picture.whole and not _has(picture, "ConfigMap", pod, node) and node.text != "kube-root-ca.crt":
+                yield Hit(place(node), f"{pod.owner.title} reads the ConfigMap {node.text}, which no file defines")
+
+
+def secrets(picture: Picture) -> Iterator[Hit]:
+    """A Secret that nothing here makes has to be there first, and nobody is told."""
+    made = _made_secrets(picture)
+    for pod in picture.pods:
+        named = _config_references(pod, "secret", "secretKeyRef", "secretRef")
+        for node in [*named, *(item.at("name") for item in pod.spec.at("imagePullSecrets").items())]:
+            if picture.whole and node and node.text not in made and not _has(picture, "Secret", pod, node):
+                yield Hit(place(node), f"{pod.owner.title} reads the Secret {node.text}, which nothing here makes")
+
+
+def _config_references(pod: Pod, volume_kind: str, key_reference: str, whole_reference: str) -> list[Node]:
+    found: list[Node] = []
+    field = "secretName" if volume_kind == "secret" else "name"
+    for volume in pod.spec.at("volumes").items():
+        source = volume.at(volume_kind)
+        found += [source.at(field)] if not source.at("optional").true else []
+        projected = [item.at(volume_kind) for item in volume.at("projected", "sources").items()]
+        found += [item.at("name") for item in projected if not item.at("optional").true]
+    for container in pod.all_containers:
+        references = [entry.at("valueFrom", key_reference) for entry in container.node.at("env").items()]
+        references += [entry.at(whole_reference) for entry in container.node.at("envFrom").items()]
+        found += [item.at("name") for item in references if not item.at("optional").true]
+    return [node for node in found if node]
+
+
+def _made_secrets(picture: Picture) -> set[str]:
+    made = {item.spec.at("target", "name").text or item.name for item in picture.of("ExternalSecret")}
+    made |= {item.spec.at("template", "metadata", "name").text or item.name for item in picture.of("SealedSecret")}
+    made |= {item.spec.at("secretName").text for item in picture.of("Certificate")}
+    for item in picture.of("SecretProviderClass"):
+        made |= {entry.at("secretName").text for entry in item.spec.at("secretObjects").items()}
+    return made
+
+
+def _has(picture: Picture, kind: str, pod: Pod, node: Node) -> bool:
+    return picture.defines(kind, pod.owner.namespace, node.text)
+
+
+def namespaces(picture: Picture) -> Iterator[Hit]:
+    """Objects in a namespace that no file makes, in a tree that makes its own."""
+    made = {item.name for item in picture.of("Namespace")} | {"default", "kube-system", "kube-public"}
+    if not picture.of("Namespace") or not picture.whole:
+        return
+    reported: set[str] = set()
+    for item in picture.objects:
+        node = item.node.at("metadata", "namespace")
+        if node and item.namespace == node.text and node.text not in made | reported:
+            reported.add(node.text)
+            yield Hit(place(node), f"{item.title} is in the namespace {node.text}, which no file makes")
+
+
+def route_backends(picture: Picture) -> Iterator[Hit]:
+    """An Ingress or route to a Service, or a port of it, that is not there answers 503."""
+    if not picture.whole:
+        return
+    for owner, name, port in _backends(picture):
+        service = picture.find("Service", owner.namespace, name.text)
+        if service is None:
+            yield Hit(place(name), f"{owner.title} sends to the Service {name.text}, which no file defines")
+            continue
+        ports = service.spec.at("ports").items()
+        offered = {value.text for item in ports for value in (item.at("port"), item.at("name")) if value}
+        if port and port.text not in offered:
+            yield Hit(
+                place(port), f"{owner.title} sends to port {port.text}, which the Service {name.text} does not have"
+            )
+
+
+def _backends(picture: Picture) -> Iterator[tuple[KubeObject, Node, Node]]:
+    for ingress in picture.of("Ingress"):
+        rules = [path for rule in ingress.spec.at("rules").items() for path in rule.at("http", "paths").items()]
+        for backend in [*(path.at("backend") for path in rules), ingress.spec.at("defaultBackend")]:
+            port = backend.at("service", "port")
+            if backend.at("service", "name"):
+                yield ingress, backend.at("service", "name"), port.at("number") or port.at("name")
+    for route in picture.of("HTTPRoute", "GRPCRoute"):
+        for rule in route.spec.at("rules").items():
+            for backend in rule.at("backendRefs").items():
+                if backend.at("kind").text in ("", "Service") and not backend.at("namespace"):
+                    yield route, backend.at("name"), backend.at("port")
+
+
+def priority_classes(picture: Picture) -> Iterator[Hit]:
+    """A priority class has to exist in the cluster."""
+    for pod in picture.pods:
+        node = pod.spec.at("priorityClassName")
+        if (
+            picture.whole
+            and node
+            and not node.text.startswith("system-")
+            and not picture.defines("PriorityClass", "", node.text)
+        ):
+            yield Hit(place(node), f"{pod.owner.title} needs the PriorityClass {node.text}, which nothing here makes")
+
+
+def scale_targets(picture: Picture) -> Iterator[Hit]:
+    """An autoscaler without its workload scales nothing, and says so only in its events."""
+    for item in picture.of("HorizontalPodAutoscaler", "ScaledObject"):
+        target = item.spec.at("scaleTargetRef")
+        kind = target.at("kind").text or "Deployment"
+        if kind not in ("Deployment", "StatefulSet", "ReplicaSet") or not picture.whole:
+            continue
+        if not picture.defines(kind, item.namespace, target.at("name").text):
+            yield Hit(
+                place(target.at("name")),
+                f"{item.title} scales the {kind} {target.at('name').text}, which no file defines",
+            )
+
+
+def service_selectors(picture: Picture) -> Iterator[Hit]:
+    """A Service that selects no pod has no endpoints."""
+    for service in picture.of("Service"):
+        selector = service.spec.at("selector")
+        if picture.whole and selector and picture.pods and not picture.selected(service):
+            yield Hit(place(selector), f"{service.title} selects no pod that any file defines")
+
+
+def workload_selectors(picture: Picture) -> Iterator[Hit]:
+    """A workload whose selector does not take its own template is refused."""
+    for pod in picture.pods:
+        selector = pod.owner.spec.at("selector")
+        if pod.owner.kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet") and not selects(
+            selector, pod.labels
+        ):
+            yield Hit(place(selector), f"{pod.owner.title} has a selector that does not take its own pods")
+
+
+def budget_selectors(picture: Picture) -> Iterator[Hit]:
+    """A disruption budget that selects no pod protects nothing."""
+    for item in picture.of("PodDisruptionBudget"):
+        selector = item.spec.at("selector")
+        if picture.whole and picture.pods and not _takes_any(picture, item, selector):
+            yield Hit(place(selector), f"{item.title} selects no pod that any file defines")
+
+
+def policy_selectors(picture: Picture) -> Iterator[Hit]:
+    """A NetworkPolicy that selects no pod guards nothing."""
+    for item in picture.of("NetworkPolicy"):
+        selector = item.spec.at("podSelector")
+        if (
+            picture.whole
+            and item.group == "networking.k8s.io"
+            and picture.pods
+            and not _takes_any(picture, item, selector)
+        ):
+            yield Hit(place(selector), f"{item.title} selects no pod that any file defines")
+
+
+def _takes_any(picture: Picture, item: KubeObject, selector: Node) -> bool:
+    return any(same_namespace(pod.owner, item) and selects(selector, pod.labels) for pod in picture.pods)
+
+
+def monitor_selectors(picture: Picture) -> Iterator[Hit]:
+    """A monitor that selects nothing, or a port that is not there, scrapes nothing and alerts on nothing."""
+    if not picture.whole:
+        return
+    for item in picture.of("PodMonitor", "ServiceMonitor"):
+        selector = item.spec.at("selector")
+        if item.spec.at("namespaceSelector"):
+            continue
+        ports = _monitored_ports(picture, item, selector)
+        if ports is None:
+            yield Hit(place(selector), f"{item.title} selects nothing that any file defines")
+            continue
+        field = "podMetricsEndpoints" if item.kind == "PodMonitor" else "endpoints"
+        for endpoint in item.spec.at(field).items():
+            port = endpoint.at("port")
+            if port and port.text not in ports:
+                yield Hit(place(port), f"{item.title} scrapes the port {port.text}, which nothing that it selects has")
+
+
+def _monitored_ports(picture: Picture, item: KubeObject, selector: Node) -> set[str] | None:
+    """Port names of what a monitor selects; ``None`` where it selects nothing."""
+    if item.kind == "PodMonitor":
+        pods = [pod for pod in picture.pods if same_namespace(pod.owner, item) and selects(selector, pod.labels)]
+        return {name for pod in pods for container in pod.containers for name in container.ports} if pods else None
+    services = [one for one in picture.of("Service") if same_namespace(one, item) and selects(selector, one.labels)]
+    named = {port.at("name").text for one in services for port in one.spec.at("ports").items()}
+    return named if services else None
+
+
+def volume_mounts(picture: Picture) -> Iterator[Hit]:
+    """A mount of a volume that the pod does not have is refused."""
+    for pod in picture.pods:
+        names = {volume.at("name").text for volume in pod.spec.at("volumes").items()}
+        names |= {item.at("metadata", "name").text for item in pod.owner.spec.at("volumeClaimTemplates").items()}
+        for container in pod.all_containers:
+            for mount in container.node.at("volumeMounts").items():
+                if mount.at("name").text not in names:
+                    yield Hit(
+                        place(mount),
+                        f"{container.title} mounts the volume {mount.at('name').text}, which its pod lacks",
+                    )
+
+
+def duplicates(picture: Picture) -> Iterator[Hit]:
+    """Two objects of one name: the one applied last wins, silently."""
+    seen: dict[tuple[str, ...], KubeObject] = {}
+    for item in picture.objects:
+        directory = item.place.file.rpartition("/")[0]  # overlays of one base repeat names on purpose
+        first = seen.setdefault((directory, item.group, item.kind, item.namespace, item.name), item)
+        if item.name and first is not item:
+            yield Hit(item.place, f"{item.title} is defined twice, first in {first.place.file} line {first.place.line}")

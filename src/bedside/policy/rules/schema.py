@@ -1,0 +1,72 @@
+"""What the API server would refuse, by the schemas that the package ``kubernetes-validate`` carries."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from jsonschema_rs import Draft202012Validator, Registry, ValidationError, ValidationErrorKind
+
+from bedside.policy.kubernetes import KubeObject, place
+from bedside.policy.picture import Picture
+from bedside.policy.place import Hit
+from bedside.policy.yamltree import Node
+
+VERSION = "v1.37.0-local-strict"
+"""The newest schemas; versions that are no longer served are a rule of their own."""
+
+
+def violations(picture: Picture) -> Iterator[Hit]:
+    """An unknown field is dropped, a wrong type is refused: neither is what the author meant."""
+    for item in picture.objects:
+        validator = _validator(item.kind.lower(), _short(item.node.at("apiVersion").text))
+        if validator is None:
+            continue
+        for error in validator.iter_errors(item.node.plain()):
+            where = ".".join(str(part) for part in error.instance_path) or "the object"
+            yield Hit(place(_node(item, error)), f"{item.title}: {where} {_complaint(error)}")
+
+
+def _node(item: KubeObject, error: ValidationError) -> Node:
+    return item.node.at(*error.instance_path)
+
+
+def _complaint(error: ValidationError) -> str:
+    """What is wrong, without the value: it may be a credential."""
+    match error.kind:
+        case ValidationErrorKind.AdditionalProperties(unexpected=names):
+            return f"has no field {', '.join(names)}"
+        case ValidationErrorKind.Required(property=name):
+            return f"lacks the field {name}"
+        case ValidationErrorKind.Type():
+            return "is of another type than the API has"
+        case _:
+            return "is not of a form that the API server accepts"
+
+
+def _short(api_version: str) -> str:
+    """``apps/v1`` as the schema files are named, ``apps-v1``."""
+    return re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", api_version)
+
+
+def _schemas() -> Traversable:
+    return files("kubernetes_validate") / "kubernetes-json-schema" / VERSION
+
+
+@cache
+def _validator(kind: str, version: str) -> Draft202012Validator | None:
+    if not re.fullmatch(r"[a-z0-9]+", kind) or not re.fullmatch(r"[a-z0-9-]+", version):
+        return None
+    try:
+        schema = json.loads((_schemas() / f"{kind}-{version}.json").read_text())
+    except FileNotFoundError:
+        return None
+    return Draft202012Validator(schema, registry=_registry())
+
+
+@cache
+def _registry() -> Registry:
+    definitions = json.loads((_schemas() / "_definitions.json").read_text())
+    return Registry([(definitions["$id"], definitions)])

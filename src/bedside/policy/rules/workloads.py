@@ -1,0 +1,374 @@
+"""What a workload needs in order to go on answering, and answering from the right release."""
+
+import re
+from collections.abc import Iterator
+
+from bedside.policy.kubernetes import Container, Pod, place, seconds_of_sleep
+from bedside.policy.kustomize import split_image
+from bedside.policy.picture import Picture, same_namespace
+from bedside.policy.place import Hit
+
+SECRET_NAME = re.compile(
+    r"(?i)(password|passwd|secret|token|api_?key|private_?key|credential|access_?key)(?!.*(file|path|name|url|ttl|lifetime|expir|algorithm|type|enabled))"
+)
+
+_SCRATCH = frozenset(("/tmp", "/var/tmp"))  # noqa: S108 - paths in a container, where this process never writes
+
+
+def token_automount(picture: Picture) -> Iterator[Hit]:
+    """A token for the API server in a container that never calls it is a gift to an intruder."""
+    for pod in picture.serving:
+        account = picture.find("ServiceAccount", pod.owner.namespace, pod.spec.at("serviceAccountName").text)
+        own = pod.spec.at("automountServiceAccountToken")
+        off = own.false or (not own and account is not None and account.node.at("automountServiceAccountToken").false)
+        if not off and not _bound(picture, pod):
+            yield Hit(
+                place(own) if own else place(pod.spec),
+                f"{pod.owner.title} carries a token for the API server that it does not need",
+            )
+
+
+def _bound(picture: Picture, pod: Pod) -> bool:
+    """Whether a role is bound to its account: then it does call the API server."""
+    name = pod.spec.at("serviceAccountName").text
+    return any(
+        subject.at("kind").text == "ServiceAccount" and subject.at("name").text == name
+        for binding in picture.of("RoleBinding", "ClusterRoleBinding")
+        for subject in binding.node.at("subjects").items()
+    )
+
+
+def read_only_root(picture: Picture) -> Iterator[Hit]:
+    """A writable root file system lets the model and its code be changed after they were verified."""
+    for pod in picture.serving:
+        for container in pod.containers:
+            node = container.security.at("readOnlyRootFilesystem")
+            if not node.true:
+                yield Hit(place(node) if node else container.place, f"{container.title} can write over its own files")
+
+
+def writable_directory(picture: Picture) -> Iterator[Hit]:
+    """Python, and most servers, need one place to write; a read-only root without it fails at the first upload."""
+    for pod in picture.serving:
+        for container in pod.containers[:1]:
+            node = container.security.at("readOnlyRootFilesystem")
+            mounts = container.node.at("volumeMounts").items()
+            writable = [item.at("mountPath").text.rstrip("/") for item in mounts if not item.at("readOnly").true]
+            if node.true and not set(writable) & _SCRATCH:
+                yield Hit(place(node), f"{container.title} has a read-only root and no /tmp to write to")
+
+
+def sized_scratch(picture: Picture) -> Iterator[Hit]:
+    """An emptyDir without a limit fills the node's disk and evicts its neighbours."""
+    for pod in picture.serving:
+        for volume in pod.spec.at("volumes").items():
+            if volume.at("emptyDir").kind != "absent" and not volume.at("emptyDir", "sizeLimit"):
+                yield Hit(place(volume), f"the volume {volume.at('name').text} of {pod.owner.title} has no size limit")
+
+
+def requests(picture: Picture) -> Iterator[Hit]:
+    """Without requests the scheduler guesses, and the autoscaler has no percentage to compute."""
+    for pod in picture.serving:
+        for container in pod.containers:
+            asked = container.node.at("resources", "requests")
+            limits = container.node.at("resources", "limits")
+            missing = [name for name in ("cpu", "memory") if not asked.at(name) and not limits.at(name)]
+            if missing:
+                yield Hit(container.place, f"{container.title} requests no {' and no '.join(missing)}")
+
+
+def memory_limit(picture: Picture) -> Iterator[Hit]:
+    """Memory is not compressible: request below limit is memory that may not be there when the model needs it."""
+    for pod in picture.serving:
+        for container in pod.containers:
+            resources = container.node.at("resources")
+            asked, limit = resources.at("requests", "memory"), resources.at("limits", "memory")
+            if not limit:
+                yield Hit(place(resources) if resources else container.place, f"{container.title} has no memory limit")
+            elif asked and quantity(asked.text) != quantity(limit.text):
+                yield Hit(place(limit), f"{container.title} requests {asked.text} of memory and may use {limit.text}")
+
+
+_UNITS = {
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "m": 1e-3,
+}
+
+
+def quantity(text: str) -> float | None:
+    """A Kubernetes quantity as a number; ``None`` for what is none."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)(m|k|Ki|M|Mi|G|Gi|T|Ti)?", text)
+    return float(match[1]) * _UNITS[match[2] or ""] if match else None
+
+
+def promised_class(picture: Picture) -> Iterator[Hit]:
+    """A label or annotation that promises Guaranteed on a pod that will not be."""
+    for pod in picture.pods:
+        said = [
+            node
+            for group in (pod.annotations, pod.node.at("metadata", "labels"))
+            for key, node in group.pairs()
+            if "qos" in key.lower()
+        ]
+        for node in said:
+            if node.text.lower() == "guaranteed" and not all(_guaranteed(item) for item in pod.all_containers):
+                yield Hit(place(node), f"{pod.owner.title} promises QoS Guaranteed, but its requests and limits differ")
+
+
+def _guaranteed(container: Container) -> bool:
+    resources = container.node.at("resources")
+    pairs = [(resources.at("requests", name), resources.at("limits", name)) for name in ("cpu", "memory")]
+    return all(limit and (not asked or quantity(asked.text) == quantity(limit.text)) for asked, limit in pairs)
+
+
+def threads(picture: Picture) -> Iterator[Hit]:
+    """Numeric libraries start a thread for every core of the node, not of the limit: predictions slow down manyfold."""
+    for pod in picture.serving:
+        for container in pod.containers:
+            limit = quantity(container.node.at("resources", "limits", "cpu").text)
+            entry = container.environment.get("OMP_NUM_THREADS")
+            value = entry.at("value").number if entry is not None else None
+            if limit is not None and value is not None and value > max(limit, 1):
+                yield Hit(
+                    place(entry) if entry is not None else container.place,
+                    f"{container.title} may use {limit:g} CPU but computes on {value} threads",
+                )
+
+
+def single_replica(picture: Picture) -> Iterator[Hit]:
+    """One pod is no pod while its node is drained, its image is pulled, its model is loading."""
+    for pod in picture.serving:
+        if pod.owner.kind != "Deployment":
+            continue
+        scaler = picture.autoscaler(pod.owner)
+        if scaler is None and pod.owner.replicas == 1:
+            node = pod.owner.spec.at("replicas")
+            yield Hit(place(node) if node else pod.owner.place, f"{pod.owner.title} runs as one pod")
+        elif (
+            scaler is not None
+            and scaler.kind == "HorizontalPodAutoscaler"
+            and (scaler.spec.at("minReplicas").number or 1) == 1
+        ):
+            node = scaler.spec.at("minReplicas")
+            yield Hit(place(node) if node else scaler.place, f"{scaler.title} may leave {pod.owner.title} with one pod")
+
+
+def _many(picture: Picture, pod: Pod) -> bool:
+    scaler = picture.autoscaler(pod.owner)
+    return pod.owner.replicas > 1 or (scaler is not None and (scaler.spec.at("minReplicas").number or 1) > 1)
+
+
+def spread(picture: Picture) -> Iterator[Hit]:
+    """Replicas that may all stand on one node all fall with it."""
+    for pod in picture.serving:
+        spec = pod.spec
+        apart = spec.at("topologySpreadConstraints").items() or spec.at("affinity", "podAntiAffinity").pairs()
+        if _many(picture, pod) and not apart:
+            yield Hit(place(spec), f"all pods of {pod.owner.title} may be placed on one node")
+        for item in spec.at("topologySpreadConstraints").items():
+            wanted = item.at("labelSelector", "matchLabels").strings()
+            if not wanted.items() <= pod.labels.items():
+                yield Hit(place(item), f"a spread constraint of {pod.owner.title} does not count its own pods")
+
+
+def disruption_budget(picture: Picture) -> Iterator[Hit]:
+    """Without a budget, a drain may evict every replica at once."""
+    for pod in picture.serving:
+        covered = any(
+            same_namespace(item, pod.owner)
+            and item.spec.at("selector", "matchLabels").strings().items() <= pod.labels.items()
+            for item in picture.of("PodDisruptionBudget")
+        )
+        if picture.whole and _many(picture, pod) and not covered:
+            yield Hit(pod.owner.place, f"{pod.owner.title} has no PodDisruptionBudget")
+
+
+def readiness_probe(picture: Picture) -> Iterator[Hit]:
+    """Without a readiness probe a pod gets patients' requests before its model is loaded."""
+    for pod in picture.serving:
+        if not any(container.node.at("readinessProbe") for container in pod.containers):
+            yield Hit(
+                pod.containers[0].place if pod.containers else pod.owner.place,
+                f"{pod.owner.title} has no readiness probe",
+            )
+
+
+def liveness_probe(picture: Picture) -> Iterator[Hit]:
+    """Without a liveness probe a process that hangs is never restarted."""
+    for pod in picture.serving:
+        for container in pod.containers:
+            if container.node.at("readinessProbe") and not container.node.at("livenessProbe"):
+                yield Hit(container.place, f"{container.title} has no liveness probe")
+
+
+def liveness_is_readiness(picture: Picture) -> Iterator[Hit]:
+    """One path for both, with the same patience: what should take a pod out of service restarts it instead."""
+    for pod in picture.serving:
+        for container in pod.containers:
+            live, ready = container.node.at("livenessProbe"), container.node.at("readinessProbe")
+            path = live.at("httpGet", "path").text
+            same = path and path == ready.at("httpGet", "path").text
+            if same and _patience(container, "livenessProbe") <= _patience(container, "readinessProbe"):
+                yield Hit(
+                    place(live),
+                    f"{container.title} is restarted by the same path, as early as it is taken out of service",
+                )
+
+
+def _patience(container: Container, name: str) -> int:
+    probe = container.node.at(name)
+    return (probe.at("periodSeconds").number or 10) * (probe.at("failureThreshold").number or 3)
+
+
+def slow_start(picture: Picture) -> Iterator[Hit]:
+    """Loading a model takes longer than a liveness probe waits: without a startup probe it is killed while loading."""
+    for pod in picture.serving:
+        for container in pod.containers:
+            live = container.node.at("livenessProbe")
+            patience = _patience(container, "livenessProbe") + (live.at("initialDelaySeconds").number or 0)
+            if live and not container.node.at("startupProbe") and patience < 60:
+                yield Hit(
+                    place(live),
+                    f"{container.title} is killed after {patience} s without an answer, also while it loads",
+                )
+
+
+def pre_stop(picture: Picture) -> Iterator[Hit]:
+    """A pod goes on getting requests for seconds after it was told to stop; without a pause they fail."""
+    for pod in picture.serving:
+        for container in pod.containers[:1]:
+            hook = container.node.at("lifecycle", "preStop")
+            command = tuple(item.text for item in hook.at("exec", "command").items())
+            waits = hook.at("sleep", "seconds").number or seconds_of_sleep(command)
+            if not waits and not hook and container.node.at("ports"):
+                yield Hit(container.place, f"{container.title} stops at once while requests are still sent to it")
+
+
+def rollout_gap(picture: Picture) -> Iterator[Hit]:
+    """A rollout that takes pods away before their successors are ready."""
+    for pod in picture.serving:
+        strategy = pod.owner.spec.at("strategy")
+        if pod.owner.kind != "Deployment":
+            continue
+        if strategy.at("type").text == "Recreate":
+            yield Hit(place(strategy), f"{pod.owner.title} stops every pod before it starts the first new one")
+        elif (strategy.at("rollingUpdate", "maxUnavailable").text or "0") not in ("0", "0%", "25%"):
+            node = strategy.at("rollingUpdate", "maxUnavailable")
+            yield Hit(
+                place(node), f"a rollout of {pod.owner.title} may take {node.text} pods away before new ones are ready"
+            )
+
+
+def shared_claim(picture: Picture) -> Iterator[Hit]:
+    """A ReadWriteOnce claim can be mounted on one node: a second replica elsewhere never starts."""
+    for pod in picture.pods:
+        if pod.owner.kind != "Deployment" or not (_many(picture, pod) or picture.autoscaler(pod.owner)):
+            continue
+        for volume in pod.spec.at("volumes").items():
+            name = volume.at("persistentVolumeClaim", "claimName")
+            claim = picture.find("PersistentVolumeClaim", pod.owner.namespace, name.text) if name else None
+            modes = {item.text for item in claim.spec.at("accessModes").items()} if claim else set()
+            if modes and modes <= {"ReadWriteOnce", "ReadWriteOncePod"}:
+                yield Hit(
+                    place(volume),
+                    f"the pods of {pod.owner.title} share the claim {name.text}, which only one node can mount",
+                )
+
+
+def gpu(picture: Picture) -> Iterator[Hit]:
+    """A GPU is given by its limit; a request alone, or a different one, is refused or leaves the pod without."""
+    for pod in picture.pods:
+        for container in pod.all_containers:
+            resources = container.node.at("resources")
+            for key, asked in resources.at("requests").pairs():
+                if key.endswith("/gpu") and resources.at("limits", key).text != asked.text:
+                    yield Hit(place(asked), f"{container.title} requests {key} without the same limit")
+
+
+def version_in_selector(picture: Picture) -> Iterator[Hit]:
+    """A selector cannot change: a version in it makes the next upgrade, and the way back, impossible."""
+    keys = ("version", "app.kubernetes.io/version", "release-version")
+    for pod in picture.pods:
+        for key, node in pod.owner.spec.at("selector", "matchLabels").pairs():
+            if key in keys and pod.owner.kind != "Job" and re.search(r"\d+\.\d+", node.text):
+                yield Hit(place(node), f"{pod.owner.title} has the version in its selector, which can never change")
+
+
+def version_outside_template(picture: Picture) -> Iterator[Hit]:
+    """``kubectl rollout undo`` brings back the template alone: a version label outside of it stays wrong."""
+    for pod in picture.serving:
+        if pod.owner.kind != "Deployment":
+            continue
+        for key in ("version", "app.kubernetes.io/version"):
+            if key in pod.owner.labels and key not in pod.labels and not _chart_made(pod):
+                node = pod.owner.node.at("metadata", "labels", key)
+                yield Hit(
+                    place(node),
+                    f"the version label of {pod.owner.title} is not on its pods, so a rollback leaves it wrong",
+                )
+
+
+def _chart_made(pod: Pod) -> bool:
+    """Helm writes the label of the whole release and rolls it back as a whole."""
+    return pod.owner.labels.get("app.kubernetes.io/managed-by") == "Helm"
+
+
+def history(picture: Picture) -> Iterator[Hit]:
+    """No revisions kept, no way back."""
+    for pod in picture.serving:
+        node = pod.owner.spec.at("revisionHistoryLimit")
+        if node.number == 0:
+            yield Hit(place(node), f"{pod.owner.title} keeps no revision to return to")
+
+
+def image_digest(picture: Picture) -> Iterator[Hit]:
+    """A tag can be moved: what runs is what was validated only by digest."""
+    for pod in picture.serving:
+        for container in [*pod.init_containers, *pod.containers]:
+            _, _, digest = split_image(container.image)
+            if container.image and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+                yield Hit(
+                    place(container.node.at("image")),
+                    f"{container.title} runs {container.image}, which is not named by digest",
+                )
+
+
+def secret_values(picture: Picture) -> Iterator[Hit]:
+    """A credential in clear in a manifest is in the repository, in its history and in every describe."""
+    for pod in picture.pods:
+        for container in pod.all_containers:
+            for name, entry in container.environment.items():
+                value = entry.at("value").text
+                if (
+                    value
+                    and SECRET_NAME.search(name)
+                    and not value.startswith(("$(", "/", "http"))
+                    and value.lower() not in ("true", "false")
+                ):
+                    yield Hit(place(entry), f"{container.title} gets {name} in clear")
+    for item in picture.of("ConfigMap"):
+        for key, node in item.node.at("data").pairs():
+            if (
+                SECRET_NAME.search(key)
+                and node.text
+                and "\n" not in node.text
+                and not node.text.startswith(("/", "http", "$"))
+            ):
+                yield Hit(place(node), f"{item.title} holds {key} in clear")
+
+
+def secret_objects(picture: Picture) -> Iterator[Hit]:
+    """base64 is not encryption: a Secret with its values among the manifests is a credential in the repository."""
+    for item in picture.of("Secret"):
+        for field in ("data", "stringData"):
+            for key, node in item.node.at(field).pairs():
+                if node.text and not re.search(r"[<{$]|(?i:change|replace|example|placeholder)", node.text):
+                    yield Hit(place(node), f"{item.title} carries the value of {key}")

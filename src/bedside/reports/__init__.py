@@ -1,0 +1,1 @@
+"""Renderings of findings: text for people, JSON for scripts, SARIF for code hosts. Pure: values in, text out."""

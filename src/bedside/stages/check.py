@@ -1,0 +1,240 @@
+"""Check a deployment: read what is named, apply every rule, ask the stock tools, take out what was accepted."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from bedside.errors import ToolFailed, UsageError
+from bedside.findings import Finding
+from bedside.policy import fixes, picture, rulebook, stock, suppressions
+from bedside.policy.place import Hit, Place, SourceFile
+from bedside.process import Runner
+from bedside.reports.report import Accepted, Report, RuleText
+
+SKIPPED = frozenset((".git", ".hg", "node_modules", ".venv", "venv", "__pycache__", ".tox", ".nox", ".mypy_cache"))
+"""Directories that hold no deployment of their own."""
+
+STANDARD_INPUT = "-"
+TOOL_SECONDS = 120.0
+"""How long one stock tool may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What was read: the files, every name that was seen, and whether a whole tree was given."""
+
+    files: tuple[SourceFile, ...]
+    names: frozenset[str]
+    whole: bool
+    unread: tuple[Finding, ...]
+
+
+def check(
+    paths: Sequence[str],
+    *,
+    runner: Runner | None,
+    today: date,
+    strict: bool = False,
+    standard_input: bytes = b"",
+) -> Report:
+    """Check everything that ``paths`` name.
+
+    Args:
+        paths: Files, directories, or ``-`` for ``standard_input``.
+        runner: Starts the stock tools; ``None`` leaves them out.
+        today: The day that suppressions are held against.
+        strict: Whether a missing or failing stock tool is an error.
+        standard_input: Rendered YAML, as ``helm template`` prints it.
+
+    Raises:
+        UsageError: A path does not exist.
+        ToolFailed: Under ``strict``, a stock tool is missing or failed.
+    """
+    sources = read(paths, standard_input)
+    seen = picture.build(sources.files, names=sources.names, whole=sources.whole)
+    own = [*rulebook.judge(seen), *sources.unread]
+    if not sources.files:
+        own.append(rulebook.finding("BED-INP-002", Hit(Place(paths[0]), "no file that any rule reads")))
+    joined = own if runner is None else stock.join(own, _stock(paths, sources, runner, strict=strict))
+    marks, problems = suppressions.read(sources.files)
+    kept, accepted = suppressions.apply([*joined, *problems], marks, today)
+    return Report(
+        tuple(sorted(kept, key=lambda item: (item.file, item.line, item.rule, item.message))),
+        tuple(Accepted(one.finding, one.reason, one.until) for one in accepted),
+        len(sources.files),
+        rule_texts(),
+    )
+
+
+def rule_texts() -> dict[str, RuleText]:
+    """Every rule as reports show it."""
+    return {
+        name: RuleText(rule.title, rule.severity, rule.reason, rule.remedy) for name, rule in rulebook.rules().items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What ``--fix`` would do to one file."""
+
+    path: str
+    before: str
+    after: str
+    rules: tuple[str, ...]
+
+    @property
+    def diff(self) -> str:
+        """A unified diff."""
+        return fixes.diff(self.before, self.after, self.path)
+
+
+def corrections(paths: Sequence[str]) -> tuple[Correction, ...]:
+    """What can be corrected mechanically; nothing is written.
+
+    Raises:
+        UsageError: A path does not exist, or is standard input.
+    """
+    if STANDARD_INPUT in paths:
+        raise UsageError("standard input cannot be corrected", remedy="Name files or directories.")
+    sources = read(paths, b"")
+    seen = picture.build(sources.files, names=sources.names, whole=sources.whole)
+    texts = {item.path: item.data.decode("utf-8") for item in sources.files if _is_text(item.data)}
+    found = fixes.edits(seen, texts)
+    changed: list[Correction] = []
+    for path, text in texts.items():
+        mine = [change for changes in found.values() for change in changes if change.file == path]
+        after = fixes.apply(text, mine)
+        if after != text:
+            rules = tuple(rule for rule, changes in found.items() if any(one.file == path for one in changes))
+            changed.append(Correction(path, text, after, rules))
+    return tuple(changed)
+
+
+def correct(changes: Iterable[Correction]) -> None:
+    """Write corrections. A file that changed since it was read is refused; each file is replaced as a whole.
+
+    Raises:
+        UsageError: A file is not what the diff was made from.
+    """
+    for change in changes:
+        path = Path(change.path)
+        if path.read_text(encoding="utf-8") != change.before:
+            raise UsageError(f"{change.path} changed since it was read", remedy="Run the command again.")
+        staged = path.with_name(path.name + ".bedside-new")
+        staged.write_text(change.after, encoding="utf-8")
+        staged.chmod(path.stat().st_mode)
+        staged.replace(path)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return b"\r" not in data
+
+
+def read(paths: Sequence[str], standard_input: bytes) -> Sources:
+    """Read what rules look at, and the names of everything else.
+
+    Raises:
+        UsageError: A path does not exist.
+    """
+    files: dict[str, SourceFile] = {}
+    names: set[str] = set()
+    unread: list[Finding] = []
+    whole = False
+    for path in paths:
+        if path == STANDARD_INPUT:
+            files[path] = SourceFile(path, standard_input)
+            whole = True
+            continue
+        if not Path(path).exists():
+            raise UsageError(f"{path} does not exist", remedy="Name a file, a directory, or - for standard input.")
+        whole = whole or Path(path).is_dir()
+        for name in _walk(path):
+            names.add(name)
+            if picture.kind_of(name):
+                _read_one(name, files, unread)
+    return Sources(tuple(files[name] for name in sorted(files)), frozenset(names), whole, tuple(unread))
+
+
+def _read_one(name: str, files: dict[str, SourceFile], unread: list[Finding]) -> None:
+    try:
+        with Path(name).open("rb") as stream:
+            files[name] = SourceFile(name, stream.read(picture.MAX_BYTES + 1))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        unread.append(rulebook.finding("BED-INP-003", Hit(Place(name), f"the file was not read: {reason}")))
+
+
+def _walk(path: str) -> Iterator[str]:
+    """Regular files below ``path``, links to directories not followed, as the user would name them."""
+    if not Path(path).is_dir():
+        yield path
+        return
+    for directory, below, names in os.walk(path):
+        below[:] = sorted(name for name in below if name not in SKIPPED)
+        for name in sorted(names):
+            found = Path(directory, name)
+            if found.is_file():
+                yield found.as_posix()
+
+
+def _stock(paths: Sequence[str], sources: Sources, runner: Runner, *, strict: bool) -> list[Finding]:
+    found: list[Finding] = []
+    for tool, run in _tools(paths, sources, runner):
+        try:
+            found += run()
+        except ToolFailed as error:
+            if strict:
+                raise
+            found.append(rulebook.finding("BED-INP-007", Hit(Place(""), f"{tool} did not check anything: {error}")))
+    return found
+
+
+Run = Callable[[], list[Finding]]
+
+
+def _tools(paths: Sequence[str], sources: Sources, runner: Runner) -> Iterator[tuple[str, Run]]:
+    """The stock tools that have something to look at."""
+    dockerfiles = [item.path for item in sources.files if picture.kind_of(item.path) == "dockerfile"]
+    workflows = [item.path for item in sources.files if "/.github/workflows/" in f"/{item.path}"]
+    roots = [path for path in paths if path != STANDARD_INPUT]
+    if dockerfiles:
+        yield "hadolint", lambda: _hadolint(runner, dockerfiles)
+    if dockerfiles or any(
+        picture.kind_of(item.path) == "yaml" for item in sources.files if item.path != STANDARD_INPUT
+    ):
+        yield "trivy", lambda: [item for root in roots for item in _trivy(runner, root)]
+    if workflows:
+        yield "zizmor", lambda: _zizmor(runner, workflows)
+
+
+def _hadolint(runner: Runner, files: Sequence[str]) -> list[Finding]:
+    return _parsed("hadolint", runner, ["--no-fail", "--format", "json", *files], stock.hadolint)
+
+
+def _trivy(runner: Runner, root: str) -> list[Finding]:
+    command = ["config", "--skip-check-update", "--quiet", "--format", "json", root]
+    base = root.rstrip("/") if Path(root).is_dir() else Path(root).parent.as_posix()
+    return _parsed("trivy", runner, command, lambda output: stock.trivy(output, "" if base == "." else base))
+
+
+def _zizmor(runner: Runner, files: Sequence[str]) -> list[Finding]:
+    options = ["--offline", "--no-exit-codes", "--no-progress", "--format", "json"]
+    return _parsed("zizmor", runner, [*options, *files], stock.zizmor)
+
+
+def _parsed(tool: str, runner: Runner, options: Sequence[str], parse: Callable[[str], list[Finding]]) -> list[Finding]:
+    done = runner.run([tool, *options], timeout=TOOL_SECONDS)
+    if not done.ok:
+        raise ToolFailed(
+            f"{tool} exited with {done.returncode}", remedy=f"Run it alone: {' '.join(done.command[:4])} ..."
+        )
+    try:
+        return parse(done.stdout)
+    except (stock.NotAReport, KeyError, TypeError, AttributeError) as error:
+        raise ToolFailed(f"{tool} wrote a report of an unknown form ({type(error).__name__})") from error
