@@ -1,1 +1,109 @@
-"""Under construction."""
+"""``python -m bedside_runtime``: what a release's own environment is asked to do.
+
+Results go to stdout, one JSON value; errors to stderr. The process ends with the error's exit code.
+"""
+
+import argparse
+import json
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+from bedside_runtime import adapters, loading
+from bedside_runtime.contract import InspectionRequest
+from bedside_runtime.errors import BedsideRuntimeError, ContractInvalid
+from bedside_runtime.inputs import compile_inputs
+
+Action: TypeAlias = Callable[[argparse.Namespace], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return the exit code: the only place that catches the family of errors."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.action(arguments)
+    except BedsideRuntimeError as error:
+        print(f"error: {error}\nremedy: {error.remedy}", file=sys.stderr)  # noqa: T201 - a command's own output
+        if arguments.json:
+            _say({"code": error.code, "message": str(error), "remedy": error.remedy})
+        return error.exit_code
+    return 0
+
+
+def _inspect(_: argparse.Namespace) -> None:
+    """InspectionRequest on stdin, Inspection on stdout."""
+    _say(msgspec.to_builtins(adapters.inspect(_decoded(sys.stdin.buffer.read(), InspectionRequest))))
+
+
+class _Questions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    request: InspectionRequest
+    rows: tuple[dict[str, Any], ...]
+
+
+def _answer(_: argparse.Namespace) -> None:
+    """A request and rows on stdin, the model's raw outputs on stdout."""
+    asked = _decoded(sys.stdin.buffer.read(), _Questions)
+    rows = compile_inputs(asked.request.inputs).rows(asked.rows)
+    predictor = adapters.opened(asked.request)
+    _say(list(predictor.predict([row.cells for row in rows])) if rows else [])
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    """Load the release, replay its golden cases, say what was measured."""
+    loaded = loading.load(arguments.directory, digest=arguments.digest)
+    _say(
+        {
+            "digest": loaded.digest,
+            "cases": loaded.report.cases,
+            "largest_difference": loaded.report.largest_difference,
+            "largest_batch_difference": loaded.report.largest_batch_difference,
+            "timings": loaded.timings,
+            "rss_bytes": _peak_memory(),
+            "notes": list(loaded.notes),
+        }
+    )
+
+
+SUBCOMMANDS: dict[str, tuple[str, Action]] = {
+    "inspect": ("find out what a model file is (InspectionRequest on stdin)", _inspect),
+    "answer": ("ask a model file (a request and rows on stdin)", _answer),
+    "verify": ("load a release and replay its golden cases", _verify),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bedside_runtime", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (help_, action) in SUBCOMMANDS.items():
+        verb = verbs.add_parser(name, help=help_)
+        verb.set_defaults(action=action)
+        verb.add_argument("--json", action="store_true", help="say errors as JSON on stdout too")
+        if name == "verify":
+            verb.add_argument("directory", type=Path, metavar="DIR")
+            verb.add_argument("--digest", help="the release digest that it must have")
+    return parser
+
+
+def _decoded(data: bytes, type_: type[Any]) -> Any:  # noqa: ANN401 - a value of ``type_``
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except msgspec.DecodeError as error:
+        raise ContractInvalid(f"what stands on stdin cannot be read: {error}", remedy="Send one request.") from None
+
+
+def _peak_memory() -> int:
+    """Return the largest resident set of this process so far, in bytes; the kernel counts KiB, macOS bytes."""
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024
+
+
+def _say(value: object) -> None:
+    print(json.dumps(value))  # noqa: T201 - a command's own output
+
+
+if __name__ == "__main__":
+    sys.exit(main())

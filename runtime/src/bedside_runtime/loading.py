@@ -1,1 +1,145 @@
-"""Under construction in the next commits."""
+"""From a release directory to a model that has proven itself here, with no step that can be skipped."""
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from bedside_runtime import adapters, canonical, contract, environment, golden
+from bedside_runtime.adapters.predictor import Predictor
+from bedside_runtime.contract import Contract, File
+from bedside_runtime.errors import IntegrityError
+
+Stage: TypeAlias = Literal["loading", "verifying"]
+
+_UNCOVERED = frozenset({contract.FILE_NAME, "contract.sig", "measurements.json"})
+"""Files of a release that contract.json cannot or does not cover; the last two never reach the model."""
+
+
+class Loaded(Struct, frozen=True):
+    """A release that is what it says it is, and answers as its study recorded.
+
+    Attributes:
+        contract: All that the release says.
+        digest: The release digest, 64 hexadecimal digits.
+        predictor: The model.
+        cases: The golden cases.
+        report: How replaying them went.
+        timings: Seconds by step: ``files``, ``environment``, ``model``, ``golden``.
+        notes: How this environment differs in what the replay alone can judge: libc, BLAS, threads.
+    """
+
+    contract: Contract
+    digest: str
+    predictor: Predictor
+    cases: tuple[golden.Case, ...]
+    report: golden.Report
+    timings: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def load(directory: Path, *, on_stage: Callable[[Stage], None] = lambda _: None, digest: str | None = None) -> Loaded:
+    """Load the release in ``directory``, or refuse it.
+
+    Args:
+        directory: A release.
+        on_stage: Told what is being done.
+        digest: The release digest it must have, with or without ``sha256:``.
+
+    Raises:
+        IntegrityError: A file is missing, unexpected, a link, or not the one that was validated.
+        ContractInvalid: contract.json is not one.
+        EnvironmentMismatch: Another Python or other distributions than validated.
+        ForbiddenGlobal, ModelMismatch, LibraryMissing: The model cannot be loaded; see ``adapters``.
+        GoldenMismatch, OutputInvalid: It does not answer as validated.
+    """
+    # 1. Read each file once; no links, nothing outside of the directory.
+    # 2. The contract's sha256 is the digest asked for, and its form is canonical.
+    # 3. Exactly the files of the contract, each of its size and sha256.
+    # 4. The Python and every distribution here are the validated ones.
+    # 5. Build the model from the very bytes that were compared.
+    # 6. Replay the golden cases, alone and in a batch.
+    on_stage("loading")
+    clock = _Clock()
+    files = dict(_read_all(directory))  # 1
+    found = _contract(files, digest)  # 2
+    _compare(found.files, files)  # 3
+    clock.lap("files")
+    notes = environment.require(found.environment, environment.fingerprint())  # 4
+    clock.lap("environment")
+    model = found.model
+    code = {path: files[path] for path in model.code}
+    predictor = adapters.open_model(model, found.inputs, found.output, files[model.artifact], code)  # 5
+    clock.lap("model")
+    on_stage("verifying")
+    cases = golden.parse(files[found.golden.path], found.inputs, found.output)  # 6
+    report = golden.replay(cases, found.output, found.golden.tolerance, predictor)
+    clock.lap("golden")
+    release = canonical.digest(files[contract.FILE_NAME])
+    return Loaded(found, release, predictor, cases, report, clock.timings, notes)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.timings: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        now = time.perf_counter()
+        self.timings[step], self._since = now - self._since, now
+
+
+def _contract(files: dict[str, bytes], digest: str | None) -> Contract:
+    data = files.get(contract.FILE_NAME)
+    if data is None:
+        raise IntegrityError(f"there is no {contract.FILE_NAME}: this directory is no release")
+    here = canonical.digest(data)
+    if digest is not None and digest.removeprefix("sha256:").lower() != here:
+        raise IntegrityError(
+            f"the release digest is {here}; {digest} was asked for",
+            remedy="This is another release than the one that was validated. Find out where it came from.",
+        )
+    return contract.decode(data)
+
+
+def _compare(expected: Sequence[File], files: dict[str, bytes]) -> None:
+    """Compare the exact set of files, their sizes and digests; every difference is named."""
+    recorded = {item.path: item for item in expected}
+    found = [f"{path} is missing" for path in recorded.keys() - files.keys()]
+    found += [f"{path} is not part of the release" for path in files.keys() - recorded.keys() - _UNCOVERED]
+    for path in recorded.keys() & files.keys():
+        item, data = recorded[path], files[path]
+        if len(data) != item.size or hashlib.sha256(data).hexdigest() != item.sha256:
+            found.append(f"{path} is not the file that was validated")
+    if found:
+        raise IntegrityError("the release is not what was validated:\n  " + "\n  ".join(sorted(found)))
+
+
+def _read_all(directory: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield every file below ``directory``, relative path and bytes. Links are refused, never followed."""
+    try:
+        names = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except OSError as error:
+        raise IntegrityError(f"{directory.name} cannot be read: {error.strerror}") from None
+    for entry in names:
+        if entry.is_dir(follow_symlinks=False):
+            for path, data in _read_all(Path(entry.path)):
+                yield f"{entry.name}/{path}", data
+        else:
+            yield entry.name, _read(entry.path, entry.name)
+
+
+def _read(path: str, name: str) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise IntegrityError(f"{name} is a link or cannot be read: {error.strerror}") from None
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - the descriptor was opened without following links
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise IntegrityError(f"{name} is no regular file")
+        return file.read()

@@ -1,0 +1,141 @@
+"""Hostile pickles, in an environment without any model library: nothing of them may run."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import pickle
+import sys
+import types
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bedside_runtime.adapters import pickles
+from bedside_runtime.contract import Global
+from bedside_runtime.errors import ForbiddenGlobal, ModelMismatch
+
+
+class Attack:
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.canary}",)
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "canary"
+    yield path
+    assert not path.exists()
+
+
+def refused(data: bytes) -> None:
+    with pytest.raises(ForbiddenGlobal):
+        pickles.record(data)
+    with pytest.raises(ForbiddenGlobal):
+        pickles.load(data, ())
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_call_of_the_shell_is_refused_before_it_runs(canary: Path, protocol: int) -> None:
+    refused(pickle.dumps({"model": [Attack(canary)]}, protocol=protocol))
+
+
+def test_the_attack_of_these_tests_would_work(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    pickle.loads(pickle.dumps(Attack(canary)))
+    assert canary.exists()
+
+
+@pytest.mark.parametrize("compress", [zlib.compress, gzip.compress, bz2.compress, lzma.compress])
+def test_compression_hides_no_attack(canary: Path, compress: Callable[[bytes], bytes]) -> None:
+    refused(compress(pickle.dumps(Attack(canary))))
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("builtins", "eval"),
+        ("builtins", "exec"),
+        ("builtins", "getattr"),
+        ("builtins", "__import__"),
+        ("__builtin__", "eval"),
+        ("posix", "system"),
+        ("subprocess", "Popen"),
+        ("importlib", "import_module"),
+        ("runpy", "run_path"),
+        ("pip", "main"),
+        ("collections", "namedtuple"),
+        ("operator", "methodcaller"),
+        ("functools", "partial"),
+        ("bedside_runtime.loading", "load"),
+    ],
+)
+def test_a_global_that_no_model_needs_is_refused_even_uncalled(module: str, name: str) -> None:
+    refused(f"c{module}\n{name}\n.".encode())
+
+
+@pytest.mark.parametrize("name", ["dict.fromkeys", "str.format", "object.__subclasses__"])
+def test_a_dotted_name_is_refused(name: str) -> None:
+    inside = b"\x80\x04\x8c\x08builtins\x8c" + bytes([len(name)]) + name.encode() + b"\x93."
+    refused(inside)
+
+
+@pytest.mark.parametrize("opcode", [b"\x82\x01", b"\x83\x01\x00", b"\x84\x01\x00\x00\x00"])
+def test_an_extension_code_is_refused(opcode: bytes) -> None:
+    refused(b"\x80\x02" + opcode + b".")
+
+
+@pytest.mark.parametrize("stream", [b"P1\n.", b"\x80\x02K\x01Q."])
+def test_a_persistent_id_is_refused(stream: bytes) -> None:
+    refused(stream)
+
+
+def test_what_loading_resolves_is_what_was_recorded_and_no_more() -> None:
+    data = pickle.dumps({1, 2}, protocol=2)
+    found = pickles.record(data).globals
+    assert found == (Global(module="builtins", name="set"),)
+    assert pickles.load(data, found) == {1, 2}
+    with pytest.raises(ForbiddenGlobal, match="the contract does not record it"):
+        pickles.load(data, ())
+
+
+def test_an_authors_module_lends_the_shell_no_other_name(canary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("preprocessing")
+    module.shell = os.system
+    monkeypatch.setitem(sys.modules, "preprocessing", module)
+    data = f"cpreprocessing\nshell\n(Vtouch {canary}\ntR.".encode()
+    with pytest.raises(ForbiddenGlobal, match="another name for a part of Python itself"):
+        pickles.load(data, pickles.record_globals(data, ["preprocessing"]))
+
+
+@pytest.mark.parametrize("data", [b"\x80\x04", b"\x80\x04]", b"no pickle at all", b"\x80\x05\x95\xff\xff\xff\xff"])
+def test_a_damaged_stream_is_named_as_such(data: bytes) -> None:
+    for follow in (pickles.record, lambda stream: pickles.load(stream, ())):
+        with pytest.raises(ModelMismatch, match="cannot be read"):
+            follow(data)
+
+
+@pytest.mark.parametrize("magic", [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x78\x9c", b"\x5d\x00\x00"])
+def test_damaged_compression_is_named_as_such(magic: bytes) -> None:
+    with pytest.raises(ModelMismatch, match="damaged"):
+        pickles.record(magic + b"\x00" * 20)
+
+
+def test_every_cut_of_a_stream_is_refused() -> None:
+    data = pickle.dumps({"weights": [1.5, 2.5], "names": {"a", "b"}})
+    for size in range(len(data)):
+        with pytest.raises(ModelMismatch):
+            pickles.record(data[:size])
+
+
+def test_a_stream_keeps_its_place_for_what_follows() -> None:
+    reader = io.BytesIO(pickle.dumps([1], protocol=4) + b"rest")
+    assert pickles._Recorder(reader, pickles._Notes(frozenset())).load() == [1]
+    assert reader.read() == b"rest"
