@@ -1,6 +1,7 @@
-"""Puts the tests' shared contract on the path; the tests themselves are no package."""
+"""Puts what the tests share on the path; the tests themselves are no package."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "serve")]

@@ -1,6 +1,6 @@
 import pytest
 
-from bedside.locking.lockfile import Locked, LockInvalid, parse
+from bedside.locking.lockfile import Locked, LockInvalid, parse, without
 
 A, B = "a" * 64, "b" * 64
 
@@ -31,3 +31,10 @@ def test_a_line_for_another_platform_is_left_out() -> None:
 def test_a_line_that_locks_nothing_is_refused(line: str, said: str) -> None:
     with pytest.raises(LockInvalid, match=said):
         parse(line)
+
+
+def test_one_distribution_can_be_left_out() -> None:
+    kept = f"anyio==4.16.0 \\\n    --hash=sha256:{A}\n"
+    left = f"bedside-runtime==0.1.0 \\\n    --hash=sha256:{A} \\\n    --hash=sha256:{B}\n"
+    assert without(kept + left + kept, "bedside-runtime") == kept + kept
+    assert without(kept, "bedside-runtime") == kept

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bedside.errors import SpecInvalid, ToolFailed
+from bedside.errors import SpecInvalid, ToolFailed, VerificationFailed
 from bedside.locking import lockfile, runtime_wheel
 from bedside.locking.environments import EnvironmentCache
 from bedside.locking.uv import Uv
@@ -63,7 +63,7 @@ def test_a_file_with_another_digest_is_never_installed(tmp_path: Path, monkeypat
     )
     path.write_text(zeros + "\n")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    with pytest.raises(ToolFailed, match="could not be installed"):
+    with pytest.raises(VerificationFailed, match="not the one that the lock names"):
         UV.environment(tmp_path / "environment", "3.11", path, None)
 
 

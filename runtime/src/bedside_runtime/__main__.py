@@ -17,6 +17,8 @@ from bedside_runtime import adapters, loading
 from bedside_runtime.contract import InspectionRequest
 from bedside_runtime.errors import BedsideRuntimeError, ContractInvalid
 from bedside_runtime.inputs import compile_inputs
+from bedside_runtime.serve import server
+from bedside_runtime.serve.logs import EventLog
 
 Action: TypeAlias = Callable[[argparse.Namespace], None]
 
@@ -68,10 +70,17 @@ def _verify(arguments: argparse.Namespace) -> None:
     )
 
 
+def _serve(arguments: argparse.Namespace) -> None:
+    """Serve a release until a signal ends it; ends the process with its exit code."""
+    address = server.Address(arguments.host, arguments.port, arguments.admin_port)
+    server.end(server.serve(server.release(arguments.directory, arguments.digest), address, EventLog()))
+
+
 SUBCOMMANDS: dict[str, tuple[str, Action]] = {
     "inspect": ("find out what a model file is (InspectionRequest on stdin)", _inspect),
     "answer": ("ask a model file (a request and rows on stdin)", _answer),
     "verify": ("load a release and replay its golden cases", _verify),
+    "serve": ("serve a release: public port, admin port, probes", _serve),
 }
 
 
@@ -82,9 +91,13 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=help_)
         verb.set_defaults(action=action)
         verb.add_argument("--json", action="store_true", help="say errors as JSON on stdout too")
-        if name == "verify":
+        if name in ("verify", "serve"):
             verb.add_argument("directory", type=Path, metavar="DIR")
             verb.add_argument("--digest", help="the release digest that it must have")
+        if name == "serve":
+            verb.add_argument("--host", default="127.0.0.1", help="address of both ports")
+            verb.add_argument("--port", type=int, default=8080, help="public port; 0 takes a free one")
+            verb.add_argument("--admin-port", type=int, default=8081, help="metrics and probes; 0 takes a free one")
     return parser
 
 

@@ -91,3 +91,11 @@ class LibraryMissing(BedsideRuntimeError):
     exit_code = 4
     code = "library-missing"
     remedy = "Install requirements.lock of the release in this environment."
+
+
+class PortUnavailable(BedsideRuntimeError):
+    """A port that the server should listen on belongs to another process, or may not be used."""
+
+    exit_code = 4
+    code = "port-unavailable"
+    remedy = "Choose another port, or 0 for a free one."

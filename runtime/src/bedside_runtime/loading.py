@@ -6,7 +6,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -16,6 +16,8 @@ from bedside_runtime.contract import Contract, File
 from bedside_runtime.errors import IntegrityError
 
 Stage: TypeAlias = Literal["loading", "verifying"]
+
+CARD = "model_card.json"
 
 _UNCOVERED = frozenset({contract.FILE_NAME, "contract.sig", "measurements.json"})
 """Files of a release that contract.json cannot or does not cover; the last two never reach the model."""
@@ -29,6 +31,7 @@ class Loaded(Struct, frozen=True):
         digest: The release digest, 64 hexadecimal digits.
         predictor: The model.
         cases: The golden cases.
+        card: The model card, as its author wrote it.
         report: How replaying them went.
         timings: Seconds by step: ``files``, ``environment``, ``model``, ``golden``.
         notes: How this environment differs in what the replay alone can judge: libc, BLAS, threads.
@@ -38,17 +41,25 @@ class Loaded(Struct, frozen=True):
     digest: str
     predictor: Predictor
     cases: tuple[golden.Case, ...]
+    card: Any
     report: golden.Report
     timings: dict[str, float]
     notes: tuple[str, ...]
 
 
-def load(directory: Path, *, on_stage: Callable[[Stage], None] = lambda _: None, digest: str | None = None) -> Loaded:
+def load(
+    directory: Path,
+    *,
+    on_stage: Callable[[Stage], None] = lambda _: None,
+    on_contract: Callable[[Contract], None] = lambda _: None,
+    digest: str | None = None,
+) -> Loaded:
     """Load the release in ``directory``, or refuse it.
 
     Args:
         directory: A release.
         on_stage: Told what is being done.
+        on_contract: Given the contract once every file has been compared with it.
         digest: The release digest it must have, with or without ``sha256:``.
 
     Raises:
@@ -69,6 +80,7 @@ def load(directory: Path, *, on_stage: Callable[[Stage], None] = lambda _: None,
     files = dict(_read_all(directory))  # 1
     found = _contract(files, digest)  # 2
     _compare(found.files, files)  # 3
+    on_contract(found)
     clock.lap("files")
     notes = environment.require(found.environment, environment.fingerprint())  # 4
     clock.lap("environment")
@@ -81,7 +93,8 @@ def load(directory: Path, *, on_stage: Callable[[Stage], None] = lambda _: None,
     report = golden.replay(cases, found.output, found.golden.tolerance, predictor)
     clock.lap("golden")
     release = canonical.digest(files[contract.FILE_NAME])
-    return Loaded(found, release, predictor, cases, report, clock.timings, notes)
+    card = canonical.decode(files[CARD]) if CARD in files else None
+    return Loaded(found, release, predictor, cases, card, report, clock.timings, notes)
 
 
 class _Clock:

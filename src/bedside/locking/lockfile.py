@@ -34,6 +34,11 @@ def parse(text: str) -> tuple[Locked, ...]:
     return tuple(sorted(found, key=lambda item: item.name))
 
 
+def without(text: str, name: str) -> str:
+    """Return the lock ``text`` without the entry of the distribution ``name``."""
+    return re.sub(rf"^{re.escape(name)}==(?:[^\n]*\\\n)*[^\n]*\n", "", text, flags=re.MULTILINE)
+
+
 def _logical_lines(text: str) -> Iterator[str]:
     joined = re.sub(r"\\\s*\n", " ", text)
     for line in joined.splitlines():

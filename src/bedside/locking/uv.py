@@ -7,7 +7,7 @@ from pathlib import Path
 
 import uv as uv_distribution
 
-from bedside.errors import SpecInvalid, ToolFailed
+from bedside.errors import SpecInvalid, ToolFailed, VerificationFailed
 from bedside.process import Completed, Runner
 
 _TIMEOUT = 1800.0
@@ -53,7 +53,8 @@ class Uv:
             The environment's Python.
 
         Raises:
-            ToolFailed: No such Python, a file that does not have its digest, or no access to one.
+            VerificationFailed: A file does not have the digest that the lock names.
+            ToolFailed: No such Python, or no access to a file.
         """
         made = self._run(["venv", "--no-project", "--python", python, str(directory)])
         if not made.ok:
@@ -65,10 +66,7 @@ class Uv:
             ["--require-hashes", "--only-binary", ":all:", *_links(wheels)],
         )
         if not synced.ok:
-            raise ToolFailed(
-                f"the locked environment could not be installed: {_reason(synced)}",
-                remedy="Check access to the package index (`bedside doctor`) and run the command again.",
-            )
+            raise _installation_error(synced)
         return interpreter
 
     def build_wheel(self, source: Path, directory: Path) -> Path:
@@ -125,6 +123,20 @@ def _resolution_error(done: Completed, requirements: Path) -> SpecInvalid | Tool
     )
 
 
+def _installation_error(done: Completed) -> VerificationFailed | ToolFailed:
+    reason = _reason(done)
+    if "Hash mismatch" in reason:
+        return VerificationFailed(
+            f"a file is not the one that the lock names: {reason}",
+            remedy="Find out where it came from; package with --upgrade only if you trust the index.",
+        )
+    return ToolFailed(
+        f"the locked environment could not be installed: {reason}",
+        remedy="Check access to the package index (`bedside doctor`) and run the command again.",
+    )
+
+
 def _reason(done: Completed) -> str:
     """Return uv's own explanation without its drawing characters, on one line."""
-    return " ".join(re.sub(r"[^\x20-\x7e]", " ", done.stderr).split()) or f"uv exited {done.returncode}"
+    told = [line for line in done.stderr.splitlines() if not line.startswith(("Using Python", "Resolved "))]
+    return " ".join(re.sub(r"[^\x20-\x7e]", " ", "\n".join(told)).split()) or f"uv exited {done.returncode}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from bedside import spec as specification
 from bedside.errors import GateRefused
-from bedside.locking import runtime_wheel
+from bedside.locking import lockfile, runtime_wheel
 from bedside.locking.uv import Uv
 from bedside.process import Runner
 from bedside.release.reading import Release, describe, open_release, survey
@@ -103,7 +103,7 @@ def _lock(spec: Spec, uv: Uv, work: Path, *, upgrade: bool) -> Path:
     """Resolve into ``work``, keeping what the project's own lock names where it still fits."""
     lock, kept = work / LOCK, spec.root / LOCK
     if kept.is_file() and not upgrade:
-        shutil.copyfile(kept, lock)
+        lock.write_text(_authors_part(kept), encoding="utf-8")
     wheel = runtime_wheel.bring(work / "wheels", uv)
     uv.compile(
         spec.environment.requirements,
@@ -113,6 +113,11 @@ def _lock(spec: Spec, uv: Uv, work: Path, *, upgrade: bool) -> Path:
         wheel.parent if wheel is not None else None,
     )
     return lock
+
+
+def _authors_part(lock: Path) -> str:
+    """Return ``lock`` without the runtime: its version and digest are those of the tools that package."""
+    return lockfile.without(lock.read_text(encoding="utf-8"), runtime_wheel.DISTRIBUTION)
 
 
 def _lay_out(spec: Spec, lock: Path, wheels: Path, staging: Path) -> None:
@@ -183,6 +188,7 @@ def _publish(spec: Spec, release: Release, lock: Path) -> Release:
         _same_release(target, release)
         shutil.rmtree(target)
     release.directory.rename(target)
+    lock.write_text(_authors_part(lock), encoding="utf-8")
     lock.replace(spec.root / LOCK)
     return Release(target, release.contract, release.digest)
 

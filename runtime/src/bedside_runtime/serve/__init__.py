@@ -1,1 +1,1 @@
-"""The HTTP surface."""
+"""The HTTP surface: routes, protocols, lifecycle, metrics, logs. Knows the service, which knows nothing of it."""

@@ -1,0 +1,169 @@
+"""The OpenAPI 3.1 document of one model: its inputs with units and ranges, its answers, its problems. Pure."""
+
+from typing import Any
+
+from bedside_runtime.contract import Contract, Input, Output
+from bedside_runtime.serve import problems
+
+_REF = "#/components/schemas/"
+
+
+def document(contract: Contract) -> dict[str, Any]:
+    """Return the document for ``contract``."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": contract.title, "version": contract.version, "summary": contract.ref},
+        "paths": {
+            "/predict": {"post": _predict(contract)},
+            "/livez": {"get": _probe("Whether the process can make progress.", ok_only=True)},
+            "/startupz": {"get": _probe("Whether loading and the golden replay finished.")},
+            "/readyz": {"get": _probe("Whether to send patients here; the reason is a fixed code.")},
+            "/model": {"get": _get("What runs here: identity, digest, inputs, output, card.")},
+        },
+        "components": {"schemas": _schemas(contract)},
+    }
+
+
+def _predict(contract: Contract) -> dict[str, Any]:
+    body = {"application/json": {"schema": {"$ref": f"{_REF}Request"}}}
+    answer = {"application/json": {"schema": {"$ref": f"{_REF}Answer"}}}
+    codes = sorted({status.value for status in problems.STATUS.values()} - {404, 405})
+    return {
+        "operationId": "predict",
+        "summary": contract.title,
+        "requestBody": {"required": True, "content": body},
+        "responses": {"200": {"description": "Every instance is answered.", "content": answer}}
+        | {str(code): _problem(code) for code in codes},
+    }
+
+
+def _problem(code: int) -> dict[str, Any]:
+    listed = [name for name, status in problems.STATUS.items() if status.value == code]
+    schema = {"$ref": f"{_REF}Problem"}
+    return {"description": f"Problem: {', '.join(listed)}.", "content": {problems.MEDIA_TYPE: {"schema": schema}}}
+
+
+def _get(summary: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object"}}}
+    return {"summary": summary, "responses": {"200": {"description": "Yes.", "content": content}, "503": _problem(503)}}
+
+
+def _probe(summary: str, *, ok_only: bool = False) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": f"{_REF}Probe"}}}
+    responses = {"200": {"description": "Yes.", "content": content}}
+    if not ok_only:
+        responses["503"] = {"description": "Not now.", "content": content}
+    return {"summary": summary, "responses": responses}
+
+
+def _schemas(contract: Contract) -> dict[str, Any]:
+    required = [item.name for item in contract.inputs if item.missing == "reject"]
+    instance = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": required,
+        "properties": {item.name: _input(item) for item in contract.inputs},
+    }
+    instances = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": contract.serve.max_instances,
+        "items": {"$ref": f"{_REF}Instance"},
+    }
+    return {
+        "Instance": instance,
+        "Request": {"oneOf": [_only("inputs", {"$ref": f"{_REF}Instance"}), _only("instances", instances)]},
+        "Answer": _answer(contract.output),
+        "Probe": _only("status", {"type": "string"}, reason={"type": "string"}),
+        "Problem": _problem_schema(),
+    }
+
+
+def _only(name: str, schema: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:
+    properties = {name: schema, **others}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(properties),
+        "properties": properties,
+    }
+
+
+def _input(item: Input) -> dict[str, Any]:
+    described = {"description": _described(item)} if _described(item) else {}
+    nullable = item.missing == "allow"
+    match item.type:
+        case "category":
+            return described | {"enum": [*item.categories, None] if nullable else list(item.categories)}
+        case "boolean":
+            return described | {"type": ["boolean", "null"] if nullable else "boolean"}
+        case "number" | "integer":
+            return described | _measure(item, nullable=nullable)
+
+
+def _measure(item: Input, *, nullable: bool) -> dict[str, Any]:
+    bare: dict[str, Any] = {"type": item.type}
+    if item.valid is not None:
+        bare |= {"minimum": item.valid[0], "maximum": item.valid[1]}
+    elif item.type == "integer":
+        bare |= {"minimum": -(2**53), "maximum": 2**53}
+    forms = [bare]
+    if item.unit is not None:
+        forms.append(_only("value", bare, unit={"const": item.unit}))
+    if item.conversions:
+        units = {"enum": sorted(item.conversions), "description": f"converted to {item.unit}, then checked"}
+        forms.append(_only("value", {"type": "number"}, unit=units))
+    if nullable:
+        forms.append({"type": "null"})
+    extra: dict[str, Any] = {"x-unit": item.unit} if item.unit is not None else {}
+    extra |= {"x-expected": list(item.expected)} if item.expected is not None else {}
+    return {"oneOf": forms, **extra} if len(forms) > 1 else {**bare, **extra}
+
+
+def _described(item: Input) -> str:
+    unit = f" [{item.unit}]" if item.unit is not None else ""
+    code = f" ({item.code})" if item.code is not None else ""
+    return f"{item.description}{unit}{code}".strip()
+
+
+def _answer(output: Output) -> dict[str, Any]:
+    value: dict[str, Any] = {"type": "number"}
+    if output.type == "probability":
+        value |= {"minimum": 0, "maximum": 1}
+    elif output.type == "class":
+        value = {"type": ["string", "integer", "boolean", "number"]}
+    band: dict[str, Any] = {"enum": [band.name for band in output.bands]} if output.bands else {"type": "null"}
+    flag = _only("code", {"enum": ["missing", "outside-expected"]}, input={"type": "string"})
+    prediction = _only("value", value, band=band, flags={"type": "array", "items": flag})
+    text = {"type": "string"}
+    release = _only("name", text, version=text, digest=text)
+    return _only("id", text, release=release, predictions={"type": "array", "items": prediction})
+
+
+def _problem_schema() -> dict[str, Any]:
+    text = {"type": "string"}
+    violation = {
+        "type": "object",
+        "required": ["instance", "input", "code", "message"],
+        "properties": {
+            "instance": {"type": "integer"},
+            "input": {"type": ["string", "null"]},
+            "code": text,
+            "message": text,
+        },
+    }
+    return {
+        "type": "object",
+        "description": "RFC 9457; it never holds a value of the request.",
+        "required": ["type", "title", "status", "code", "request_id"],
+        "properties": {
+            "type": text,
+            "title": text,
+            "status": {"type": "integer"},
+            "code": {"enum": sorted(problems.TITLES)},
+            "request_id": text,
+            "detail": text,
+            "reason": text,
+            "violations": {"type": "array", "items": violation},
+        },
+    }

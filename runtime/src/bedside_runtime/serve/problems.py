@@ -1,0 +1,117 @@
+"""Errors as they leave the process: RFC 9457 problem documents with a fixed code and nothing of the request.
+
+Domain errors know no HTTP status; the one table here gives it to them.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+from starlette.responses import Response
+
+from bedside_runtime.errors import BedsideRuntimeError
+from bedside_runtime.inputs import InvalidInputs, Violation
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = "5"
+"""Seconds after which a caller may ask a server again that is not ready."""
+
+TITLES: Final = MappingProxyType(
+    {
+        "bad-json": "the body is not the JSON that is accepted here",
+        "body-too-large": "the body is larger than this release takes",
+        "conflicting-body": "the body must hold either inputs or instances, and nothing else",
+        "empty-body": "the body is empty",
+        "internal-error": "the server could not answer; the request id finds the entry in its log",
+        "invalid-inputs": "the inputs are not what this model declares",
+        "invalid-tensors": "the tensors are not what this model declares",
+        "media-type": "the body must be application/json in UTF-8, not compressed",
+        "method-not-allowed": "this route does not know that method",
+        "not-found": "there is no such route",
+        "not-ready": "this server does not answer predictions now; the reason code says why",
+        "output-invalid": "the model answered something that its declared output cannot be",
+        "too-many-instances": "the request holds more instances than this release takes",
+        "unknown-model": "this server serves no model of that name and version",
+    }
+)
+"""Every problem there is, with its one sentence."""
+
+STATUS: Final = MappingProxyType(
+    {
+        "bad-json": HTTPStatus.BAD_REQUEST,
+        "body-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "conflicting-body": HTTPStatus.UNPROCESSABLE_ENTITY,
+        "empty-body": HTTPStatus.BAD_REQUEST,
+        "internal-error": HTTPStatus.INTERNAL_SERVER_ERROR,
+        "invalid-inputs": HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid-tensors": HTTPStatus.UNPROCESSABLE_ENTITY,
+        "media-type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "method-not-allowed": HTTPStatus.METHOD_NOT_ALLOWED,
+        "not-found": HTTPStatus.NOT_FOUND,
+        "not-ready": HTTPStatus.SERVICE_UNAVAILABLE,
+        "output-invalid": HTTPStatus.INTERNAL_SERVER_ERROR,
+        "too-many-instances": HTTPStatus.UNPROCESSABLE_ENTITY,
+        "unknown-model": HTTPStatus.NOT_FOUND,
+    }
+)
+
+
+class Problem(Exception):
+    """A request that is answered with a problem document.
+
+    Attributes:
+        code: One of ``TITLES``.
+        detail: A further sentence made from the contract alone.
+        violations: What is wrong with which input.
+        members: Further members of the document, fixed words only.
+        headers: Headers of the answer.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        violations: Sequence[Violation] = (),
+        members: Mapping[str, str] = MappingProxyType({}),
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.violations = tuple(violations)
+        self.members = dict(members)
+        self.headers = dict(headers)
+
+
+def not_ready(reason: str) -> Problem:
+    """Return the problem of a server that is not ready, with its reason code."""
+    return Problem("not-ready", members={"reason": reason}, headers={"retry-after": RETRY_AFTER})
+
+
+def from_domain(error: BedsideRuntimeError) -> Problem:
+    """Return the problem for an error of the domain; its message stays here."""
+    if isinstance(error, InvalidInputs):
+        return Problem("invalid-inputs", violations=error.violations)
+    return Problem(error.code if error.code in TITLES else "internal-error")
+
+
+def response(problem: Problem, request_id: str) -> Response:
+    """Return ``problem`` as an HTTP response."""
+    status = STATUS[problem.code]
+    document: dict[str, Any] = {
+        "type": f"urn:bedside:problem:{problem.code}",
+        "title": TITLES[problem.code],
+        "status": status.value,
+        "code": problem.code,
+        "request_id": request_id,
+        "error": TITLES[problem.code],  # where clients of the Open Inference Protocol look
+        **problem.members,
+    }
+    if problem.detail:
+        document["detail"] = problem.detail
+    if problem.violations:
+        document["violations"] = problem.violations
+    return Response(msgspec.json.encode(document), status.value, problem.headers, MEDIA_TYPE)

@@ -1,0 +1,270 @@
+"""One process: two ports, one loop. Listens before it loads, drains before it stops."""
+
+import asyncio
+import contextlib
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import uvicorn
+
+from bedside_runtime import loading
+from bedside_runtime.contract import Contract, Serve
+from bedside_runtime.errors import BedsideRuntimeError, PortUnavailable
+from bedside_runtime.inputs import compile_inputs
+from bedside_runtime.serve.app import Application, Loaded
+from bedside_runtime.serve.lifecycle import Lifecycle, State
+from bedside_runtime.serve.logs import EventLog, silence_server
+from bedside_runtime.serve.metrics import Metrics
+from bedside_runtime.service import NoRecord, PredictionService
+
+OnStage = Callable[[str], None]
+OnContract = Callable[[Contract], None]
+Load = Callable[[OnStage, OnContract], loading.Loaded]
+"""Loads a release, told where to report its stages and its verified contract; blocking."""
+
+_MAX_HEADERS = 32 * 1024
+"""Bytes of a request's head, all headers together."""
+
+_FORCED = 1
+"""Exit code of a process that was ended before it had finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. Port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    admin_port: int = 8081
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its own signal handling."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the process."""
+        yield
+
+
+class Process:
+    """A serving process from its sockets to its exit code."""
+
+    def __init__(self, load: Load, address: Address, log: EventLog) -> None:
+        self._load = load
+        self._log = log
+        self._started = time.monotonic()
+        self._lifecycle = Lifecycle()
+        self._metrics = Metrics(lambda: self._lifecycle.readiness().ready)
+        self._application = Application(self._lifecycle, self._metrics, log)
+        self._sockets = [_listen(address.host, address.port), _listen(address.host, address.admin_port)]
+        self._ask_to_stop: Callable[[], None] = lambda: None
+        self._exit_code = 0
+        self._settings = Serve()  # until the release's own are read and verified
+
+    async def run(self) -> int:
+        """Serve until a signal or a failure ends it, and return the exit code."""
+        # 1. Both ports listen; probes answer from here on.
+        # 2. The release is loaded and proven beside them, on a thread of its own.
+        # 3. Wait for SIGTERM, or for the end of a failed process's grace.
+        # 4. Drain: not ready at once, but answering while endpoints still point here.
+        # 5. Stop accepting, close idle connections, finish what is in flight.
+        silence_server(self._log)
+        stop = asyncio.Event()
+        self._handle_signals(stop)
+        applications = (self._application.public, self._application.admin)
+        servers = [_Uvicorn(_configuration(application)) for application in applications]
+        serving = [
+            asyncio.create_task(server.serve([taken]))  # 1
+            for server, taken in zip(servers, self._sockets, strict=True)
+        ]
+        await _all_started(servers)
+        self._say_listening()
+        background = asyncio.create_task(self._load_and_check(stop))  # 2
+        await stop.wait()  # 3
+        await self._drain()  # 4
+        for server in servers:  # 5
+            server.config.timeout_graceful_shutdown = max(1, math.ceil(self._settings.shutdown_seconds))
+            server.should_exit = True
+        await asyncio.gather(*serving)
+        background.cancel()
+        self._log.info("stopped", exit_code=self._exit_code)
+        return self._exit_code
+
+    def stop(self) -> None:
+        """Do what a first SIGTERM does; may be called from any thread once the ports listen."""
+        self._ask_to_stop()
+
+    # -- loading, self-checks
+
+    async def _load_and_check(self, stop: asyncio.Event) -> None:
+        try:
+            loaded = await self._in_thread()
+            self._become_ready(loaded)
+            await self._self_checks(loaded.contract.serve.self_check_seconds)
+        except BedsideRuntimeError as error:
+            self._fail(error.code, error.exit_code)
+        except Exception as error:  # noqa: BLE001 - an outer boundary: whatever a model library raises, never ready
+            self._log.error("load-failed", error=type(error).__name__)
+            self._fail("load-failed", 3)
+        await asyncio.sleep(self._settings.failed_exit_seconds)
+        stop.set()
+
+    async def _in_thread(self) -> loading.Loaded:
+        """Load on a daemon thread: a load that hangs must not keep the process from ending."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[loading.Loaded] = loop.create_future()
+
+        def finish(result: loading.Loaded | BaseException) -> None:
+            if isinstance(result, BaseException):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+
+        def work() -> None:
+            try:
+                result: Any = self._load(
+                    lambda stage: _call(loop, self._on_stage, stage),
+                    lambda contract: _call(loop, self._on_contract, contract),
+                )
+            except BaseException as error:  # noqa: BLE001 - handed over to the loop as it is
+                result = error
+            _call(loop, finish, result)
+
+        threading.Thread(target=work, name="load", daemon=True).start()
+        return await done
+
+    def _on_stage(self, stage: str) -> None:
+        if stage == State.VERIFYING and self._lifecycle.state is State.LOADING:
+            self._lifecycle.verifying()
+            self._metrics.entered(State.VERIFYING)
+            self._log.info("state", state=stage)
+
+    def _on_contract(self, contract: Contract) -> None:
+        self._settings = contract.serve
+
+    def _become_ready(self, loaded: loading.Loaded) -> None:
+        if self._lifecycle.state is State.DRAINING:
+            return
+        self._on_stage(State.VERIFYING)
+        service = PredictionService(loaded.contract, loaded.digest, loaded.predictor, loaded.cases, NoRecord())
+        seconds = time.monotonic() - self._started
+        self._application.loaded = Loaded(service, compile_inputs(loaded.contract.inputs), loaded.card)
+        self._metrics.loaded(loaded.contract, loaded.digest, seconds)
+        self._lifecycle.ready(service)
+        self._metrics.entered(State.READY)
+        digest, cases = f"sha256:{loaded.digest}", len(loaded.cases)
+        self._log.info("ready", release=loaded.contract.ref, digest=digest, cases=cases, seconds=round(seconds, 3))
+
+    async def _self_checks(self, period: float) -> None:
+        while self._lifecycle.service is not None:
+            await asyncio.sleep(period)
+            await self._lifecycle.service.self_check()
+            self._lifecycle.checked()
+
+    def _fail(self, code: str, exit_code: int) -> None:
+        self._lifecycle.fail(code)
+        self._metrics.entered(self._lifecycle.state)
+        self._exit_code = exit_code
+        self._log.error("failed", reason=code, exit_code=exit_code)
+
+    # -- signals, draining
+
+    def _handle_signals(self, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        self._ask_to_stop = lambda: _call(loop, lambda _: stop.set(), None)
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def handle() -> None:
+            if stop.is_set():
+                self._log.error("forced", exit_code=_FORCED)
+                end(_FORCED)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, handle)
+
+    async def _drain(self) -> None:
+        answering = self._lifecycle.state is State.READY
+        self._lifecycle.drain()
+        self._metrics.entered(self._lifecycle.state)
+        self._log.info("draining", seconds=self._settings.drain_seconds if answering else 0.0)
+        if answering:
+            await asyncio.sleep(self._settings.drain_seconds)
+
+    def _say_listening(self) -> None:
+        host, port = self._sockets[0].getsockname()[:2]
+        self._log.info("listening", host=host, port=port, admin_port=self._sockets[1].getsockname()[1])
+
+
+def serve(load: Load, address: Address, log: EventLog) -> int:
+    """Serve what ``load`` loads until a signal ends it, and return the exit code.
+
+    Raises:
+        PortUnavailable: A port cannot be listened on.
+    """
+    process = Process(load, address, log)
+    config = _configuration(process._application.public)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        return runner.run(process.run())
+
+
+def release(directory: Path, digest: str | None) -> Load:
+    """Return how to load the release in ``directory``, which must have ``digest`` where one is given."""
+    return lambda on_stage, on_contract: loading.load(
+        directory, on_stage=on_stage, on_contract=on_contract, digest=digest
+    )
+
+
+def end(exit_code: int) -> NoReturn:
+    """End the process now, whatever a model library's threads still do."""
+    os._exit(exit_code)
+
+
+def _configuration(application: Any) -> uvicorn.Config:  # noqa: ANN401 - an ASGI application
+    return uvicorn.Config(
+        application,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=True,
+        timeout_keep_alive=75,
+        h11_max_incomplete_event_size=_MAX_HEADERS,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    taken = socket.socket(family, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((host, port))
+        taken.listen(2048)
+    except (OSError, OverflowError) as error:
+        taken.close()
+        reason = error.strerror if isinstance(error, OSError) else "no such port"
+        raise PortUnavailable(f"port {port} on {host} cannot be listened on: {reason}") from None
+    return taken
+
+
+async def _all_started(servers: list[_Uvicorn]) -> None:
+    while not all(server.started for server in servers):
+        await asyncio.sleep(0.005)
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[Any], None], argument: object) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
+        loop.call_soon_threadsafe(function, argument)

@@ -1,0 +1,127 @@
+"""A real server process in a thread, or in a child process, around a model in plain Python."""
+
+import asyncio
+import contextlib
+import http.client
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from bedside_runtime import golden
+from bedside_runtime.contract import Contract, Row, Scalar, Serve
+from bedside_runtime.loading import Loaded
+from bedside_runtime.serve import server
+from bedside_runtime.serve.logs import EventLog
+from contracts import INPUTS, OUTPUT, Logistic, contract
+
+PATIENT: dict[str, Any] = {
+    "age": 63,
+    "temperature": 37.2,
+    "lactate": 1.1,
+    "admission": "Emergency",
+    "ventilated": False,
+}
+EXPECTED = float(Logistic().predict([(63, 37.2, 1.1, "Emergency", False)])[0])
+QUICK = Serve(drain_seconds=0.0, shutdown_seconds=2.0, self_check_seconds=0.1, failed_exit_seconds=30.0, openapi=True)
+GOLDEN = json.dumps({"id": "one", "inputs": PATIENT, "expected": EXPECTED}).encode()
+
+
+class Switchable:
+    """A logistic model whose answers can be changed while it serves."""
+
+    def __init__(self) -> None:
+        self.change: Callable[[float], Scalar] = lambda value: value
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def predict(self, rows: Sequence[Row]) -> Sequence[Scalar]:
+        self.gate.wait(20)
+        return [self.change(float(value)) for value in Logistic().predict(rows)]
+
+
+def loaded(predictor: Any = None, settings: Serve = QUICK) -> Loaded:
+    made: Contract = contract(serve=settings)
+    report = golden.Report(1, 0.0, 0.0)
+    cases = golden.parse(GOLDEN, INPUTS, OUTPUT)
+    return Loaded(made, "d" * 64, predictor or Logistic(), cases, {"name": "card"}, report, {}, ())
+
+
+class Served:
+    """A server and how to talk to it."""
+
+    def __init__(self, load: server.Load) -> None:
+        self.stream = io.StringIO()
+        self.process = server.Process(load, server.Address("127.0.0.1", 0, 0), EventLog(self.stream))
+        self.exit_code: int | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        listening = self.wait_for("listening")
+        self.port, self.admin_port = listening["port"], listening["admin_port"]
+
+    def _run(self) -> None:
+        self.exit_code = asyncio.run(self.process.run())
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+    def wait_for(self, event: str, **details: Any) -> dict[str, Any]:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for found in self.events():
+                if found["event"] == event and details.items() <= found.items():
+                    return found
+            time.sleep(0.01)
+        raise AssertionError(f"no event {event} {details} in {self.events()}")
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        admin: bool = False,
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port if admin else self.port, timeout=10)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
+
+    def get(self, path: str, *, admin: bool = False) -> tuple[int, Any]:
+        status, _, body = self.request("GET", path, admin=admin)
+        return status, json.loads(body)
+
+    def post(self, value: Any, path: str = "/predict", **headers: str) -> tuple[int, Any]:
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        status, _, body = self.request("POST", path, data, {"content-type": "application/json"} | headers)
+        return status, json.loads(body)
+
+    def ready(self) -> "Served":
+        self.wait_for("ready")
+        return self
+
+    def stop(self) -> int | None:
+        self.process.stop()
+        self._thread.join(10)
+        return self.exit_code
+
+
+@contextlib.contextmanager
+def serving(result: Loaded | Callable[..., Loaded] | None = None) -> Iterator[Served]:
+    """Serve ``result``, or what it returns when called as a loader; ready unless it is a loader."""
+    given = result if result is not None else loaded()
+
+    def load(_stage: server.OnStage, on_contract: server.OnContract) -> Loaded:
+        assert isinstance(given, Loaded)
+        on_contract(given.contract)
+        return given
+
+    served = Served(given if callable(given) else load)
+    try:
+        yield served if callable(given) else served.ready()
+    finally:
+        served.stop()
