@@ -138,8 +138,8 @@ def _documentation(picture: Picture, texts: Texts) -> Iterator[Edit]:
 def _tuple_status(picture: Picture, texts: Texts) -> Iterator[Edit]:
     hits = {hit.place for hit in serving.tuple_status(picture)}
     for app in picture.applications:
-        imported = any(isinstance(node, ast.alias) and node.name == "JSONResponse" for node in ast.walk(app.tree))
-        for node in ast.walk(app.tree):
+        imported = any(isinstance(node, ast.alias) and node.name == "JSONResponse" for node in app.nodes)
+        for node in app.nodes:
             if not isinstance(node, ast.Return) or not isinstance(node.value, ast.Tuple) or not imported:
                 continue
             value = node.value

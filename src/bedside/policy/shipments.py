@@ -67,7 +67,7 @@ def pushed_names(workflow: Workflow) -> Iterator[str]:
 
 def repository(reference: str) -> str:
     """A reference without tag and digest; empty where it is an output of another step."""
-    if not reference or reference.startswith("${{ steps."):
+    if not reference or _tight(reference).startswith("${{steps."):
         return ""
     return split_image(_tight(reference).strip("\"'"))[0]
 

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from bedside.policy.applications import calls, dotted, text_of
+from bedside.policy.applications import dotted, text_of
 from bedside.policy.dockerfiles import Dockerfile
 from bedside.policy.kubernetes import Container, KubeObject, Pod, place, seconds_of_sleep
 from bedside.policy.kustomize import split_image
@@ -155,7 +155,7 @@ def scrape_paths(picture: Picture) -> Iterator[Hit]:
 
 def _mounts_metrics(picture: Picture) -> bool:
     names = ("start_http_server", "make_asgi_app", "expose", "start_wsgi_server")
-    return any(dotted(call.func).endswith(names) for app in picture.applications for call in calls(app.tree))
+    return any(dotted(call.func).endswith(names) for app in picture.applications for call in app.calls)
 
 
 def listening_port(picture: Picture) -> Iterator[Hit]:
@@ -355,7 +355,7 @@ def required_variables(picture: Picture) -> Iterator[Hit]:
         if container.node.at("envFrom"):
             continue
         for app in picture.applications:
-            for node in ast.walk(app.tree):
+            for node in app.nodes:
                 name = (
                     text_of(node.slice)
                     if isinstance(node, ast.Subscript) and dotted(node.value) == "os.environ"

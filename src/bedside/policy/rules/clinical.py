@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from bedside.policy.applications import Application, calls, dotted, keyword, name_of, text_of
+from bedside.policy.applications import Application, dotted, keyword, name_of, text_of
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
 from bedside.policy.rules.serving import handlers, own_nodes
@@ -102,7 +102,7 @@ def _has_number(answer: ast.Dict) -> bool:
 def silent_imputation(picture: Picture) -> Iterator[Hit]:
     """A missing measurement that is filled in while serving is a patient who was never measured."""
     for app in picture.applications:
-        for call in calls(app.tree):
+        for call in app.calls:
             name = name_of(call.func)
             zero = bool(call.args) and isinstance(call.args[0], ast.Constant) and call.args[0].value in (0, 0.0)
             if name == "nan_to_num" or (name == "fillna" and zero):
@@ -141,7 +141,7 @@ def _measurements(app_list: tuple[Application, ...]) -> Iterator[tuple[Applicati
             for arg in f.args.args
             if arg.annotation is not None
         }
-        for node in ast.walk(app.tree):
+        for node in app.nodes:
             if isinstance(node, ast.ClassDef) and node.name in taken:
                 for field in node.body:
                     if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):

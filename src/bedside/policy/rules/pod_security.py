@@ -104,9 +104,8 @@ def volume_types(picture: Picture) -> Iterator[Hit]:
     for pod in picture.pods:
         for volume in pod.spec.at("volumes").items():
             kinds = {key for key, _ in volume.pairs()} - {"name"}
-            if not kinds & _VOLUMES and "hostPath" not in kinds:
-                kind = ", ".join(sorted(kinds)) or "nothing"
-                yield Hit(place(volume), f"{pod.owner.title} mounts a volume of type {kind}")
+            if kinds and not kinds & _VOLUMES and "hostPath" not in kinds:  # one of no type becomes an emptyDir
+                yield Hit(place(volume), f"{pod.owner.title} mounts a volume of type {', '.join(sorted(kinds))}")
 
 
 def host_path(picture: Picture) -> Iterator[Hit]:

@@ -1,7 +1,6 @@
 """What the serving code answers, says and lets through; read from the syntax tree."""
 
 import ast
-import re
 from collections.abc import Iterator
 
 from bedside.policy.applications import Application, Function, Route, calls, dotted, keyword, name_of, text_of
@@ -64,7 +63,7 @@ def _is_status(node: ast.expr) -> bool:
 def zero_self_test(picture: Picture) -> Iterator[Hit]:
     """A self-test on zeros passes with any model that loads: zeros are no patient."""
     for app in picture.applications:
-        for call in calls(app.tree):
+        for call in app.calls:
             if name_of(call.func) in ("predict", "predict_proba") and call.args and _constant_input(app, call.args[0]):
                 yield Hit(app.at(call), "the model is tested on constant input, which any model passes")
 
@@ -73,7 +72,7 @@ def _constant_input(app: Application, node: ast.expr) -> bool:
     if isinstance(node, ast.Name):
         values = [
             a.value
-            for a in ast.walk(app.tree)
+            for a in app.nodes
             if isinstance(a, ast.Assign) and any(isinstance(t, ast.Name) and t.id == node.id for t in a.targets)
         ]
         return len(values) == 1 and _constant_input_value(values[0])
@@ -98,7 +97,7 @@ def _constant_input_value(node: ast.expr) -> bool:
 def exception_text(picture: Picture) -> Iterator[Hit]:
     """Exception text carries values: of the patient, of paths, of the library."""
     for app in picture.applications:
-        for handler in (node for node in ast.walk(app.tree) if isinstance(node, ast.ExceptHandler) and node.name):
+        for handler in (node for node in app.nodes if isinstance(node, ast.ExceptHandler) and node.name):
             for node in ast.walk(handler):
                 answer = _answer(node)
                 if answer is not None and handler.name and _says(answer, handler.name):
@@ -199,8 +198,8 @@ def _computes(function: Function) -> bool:
 def unverified_load(picture: Picture) -> Iterator[Hit]:
     """Unpickling runs the file's own code: whoever can change the file can run anything."""
     for app in picture.applications:
-        names = {name_of(call.func) for call in calls(app.tree)}
-        for call in calls(app.tree):
+        names = {name_of(call.func) for call in app.calls}
+        for call in app.calls:
             name = dotted(call.func)
             safe = name == "torch.load" and getattr(keyword(call, "weights_only"), "value", None) is True
             if name in _UNSAFE_LOADS and not safe and not names & set(_CHECKS):
@@ -224,24 +223,28 @@ def open_docs(picture: Picture) -> Iterator[Hit]:
 def no_authentication(picture: Picture) -> Iterator[Hit]:
     """Whoever reaches the port gets predictions, and may ask for any patient."""
     for app in picture.applications:
-        text = ast.dump(app.tree)
-        guards = (
-            "Depends",
-            "Security",
-            "HTTPBearer",
-            "APIKeyHeader",
-            "AuthenticationMiddleware",
-            "login_required",
-            "jwt_required",
-            "requires",
-        )
-        if any(re.search(rf"id='{name}'|attr='{name}'", text) for name in guards) or re.search(
-            r"(?i)[\"'](x-api-key|authorization)[\"']", text
-        ):
+        if _reads_credentials(app) or _guarded_by_mesh(picture):
             continue
         for route, function in handlers(app):
-            if route.predicts and "POST" in route.methods and not _guarded_by_mesh(picture):
+            asks = any(arg.arg in ("authorization", "x_api_key", "api_key", "token") for arg in function.args.args)
+            if route.predicts and "POST" in route.methods and not asks:
                 yield Hit(app.at(function), f"{function.name} answers whoever asks")
+
+
+_GUARDS = (
+    *("Depends", "Security", "HTTPBearer", "APIKeyHeader", "AuthenticationMiddleware"),
+    *("login_required", "jwt_required", "requires", "token_required"),
+)
+
+
+def _reads_credentials(app: Application) -> bool:
+    """Whether anything in the file uses a guard, or asks for the header that carries a credential."""
+    for node in app.nodes:
+        if isinstance(node, ast.Name | ast.Attribute) and name_of(node) in _GUARDS:
+            return True
+        if isinstance(node, ast.Constant) and str(node.value).lower() in ("authorization", "x-api-key"):
+            return True
+    return False
 
 
 def _guarded_by_mesh(picture: Picture) -> bool:
@@ -251,7 +254,7 @@ def _guarded_by_mesh(picture: Picture) -> bool:
 def any_origin(picture: Picture) -> Iterator[Hit]:
     """Any web page that a clinician opens may then send requests from the hospital's network."""
     for app in picture.applications:
-        for call in calls(app.tree):
+        for call in app.calls:
             origins = keyword(call, "allow_origins") or (
                 keyword(call, "origins") if name_of(call.func) == "CORS" else None
             )

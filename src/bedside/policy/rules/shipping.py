@@ -7,7 +7,7 @@ from bedside.policy.kubernetes import place
 from bedside.policy.kustomize import split_image
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
-from bedside.policy.shipments import builds, image_scans, literal_repository, pushed_names, pushes, repository
+from bedside.policy.shipments import builds, image_scans, literal_repository, pushed_names, pushes
 from bedside.policy.workflows import Step, Workflow
 
 
@@ -49,9 +49,9 @@ def never_scanned(picture: Picture) -> Iterator[Hit]:
 def other_image_scanned(picture: Picture) -> Iterator[Hit]:
     """The scan looks at another name than the push: what is shipped was never looked at."""
     for workflow in picture.workflows:
-        pushed = {repository(ref) for ref in pushed_names(workflow)} - {""}
+        pushed = {literal_repository(ref, workflow) for ref in pushed_names(workflow)} - {""}
         for step, reference in image_scans(workflow):
-            scanned = repository(reference)
+            scanned = literal_repository(reference, workflow)
             if pushed and scanned and scanned not in pushed and not _loaded_locally(workflow, reference):
                 yield Hit(step.place, f"{scanned} is scanned, but {', '.join(sorted(pushed))} is pushed")
 

@@ -1,0 +1,147 @@
+"""Pod Security restricted, both ways: every control, in every place where a pod can stand."""
+
+import json
+
+import pytest
+
+from bedside.policy import picture, rulebook
+from bedside.policy.kubernetes import POD_TEMPLATES
+from bedside.policy.place import SourceFile
+
+CONTROLS = {name: check for name, check in rulebook.CHECKS.items() if name.startswith("BED-POD-")}
+SAFE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+POD = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+API = {"Pod": "v1", "ReplicationController": "v1", "Job": "batch/v1", "CronJob": "batch/v1"}
+
+# What breaks a control: rule, container's securityContext, pod's securityContext, pod's spec, container's own keys.
+BREAKS = [
+    ("BED-POD-001", {"windowsOptions": {"hostProcess": True}}, {}, {}, {}),
+    ("BED-POD-001", {}, {"windowsOptions": {"hostProcess": True}}, {}, {}),
+    ("BED-POD-002", {}, {}, {"hostNetwork": True}, {}),
+    ("BED-POD-002", {}, {}, {"hostPID": True}, {}),
+    ("BED-POD-002", {}, {}, {"hostIPC": True}, {}),
+    ("BED-POD-003", {"privileged": True}, {}, {}, {}),
+    ("BED-POD-004", {"capabilities": {"drop": ["ALL"], "add": ["CHOWN"]}}, {}, {}, {}),
+    ("BED-POD-004", {"capabilities": {"drop": ["all"]}}, {}, {}, {}),
+    ("BED-POD-004", {"capabilities": None}, {}, {}, {}),
+    *(
+        ("BED-POD-005", {}, {}, {"volumes": [{"name": "v", kind: {}}]}, {})
+        for kind in (
+            "gcePersistentDisk",
+            "awsElasticBlockStore",
+            "gitRepo",
+            "nfs",
+            "iscsi",
+            "rbd",
+            "cephfs",
+            "fc",
+            "flexVolume",
+        )
+    ),
+    ("BED-POD-006", {}, {}, {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, {}),
+    ("BED-POD-007", {}, {}, {}, {"ports": [{"containerPort": 80, "hostPort": 80}]}),
+    *(
+        ("BED-POD-008", {}, {}, {}, {probe: {"httpGet": {"port": 80, "host": "10.0.0.1"}}})
+        for probe in ("livenessProbe", "readinessProbe", "startupProbe")
+    ),
+    ("BED-POD-008", {}, {}, {}, {"lifecycle": {"postStart": {"tcpSocket": {"port": 80, "host": "10.0.0.1"}}}}),
+    ("BED-POD-009", {"appArmorProfile": {"type": "Unconfined"}}, {}, {}, {}),
+    ("BED-POD-009", {}, {"appArmorProfile": {"type": "Unconfined"}}, {}, {}),
+    ("BED-POD-010", {"seLinuxOptions": {"type": "spc_t"}}, {}, {}, {}),
+    ("BED-POD-010", {}, {"seLinuxOptions": {"user": "system_u"}}, {}, {}),
+    ("BED-POD-010", {}, {"seLinuxOptions": {"role": "system_r"}}, {}, {}),
+    ("BED-POD-011", {"procMount": "Unmasked"}, {}, {}, {}),
+    ("BED-POD-012", {}, {"sysctls": [{"name": "net.core.somaxconn", "value": "1"}]}, {}, {}),
+    ("BED-POD-013", {"allowPrivilegeEscalation": True}, {}, {}, {}),
+    ("BED-POD-013", {"allowPrivilegeEscalation": None}, {}, {}, {}),
+    ("BED-POD-014", {}, {"runAsNonRoot": None}, {}, {}),
+    ("BED-POD-014", {}, {"runAsNonRoot": False}, {}, {}),
+    ("BED-POD-014", {"runAsNonRoot": False}, {}, {}, {}),
+    ("BED-POD-015", {"runAsUser": 0}, {}, {}, {}),
+    ("BED-POD-015", {}, {"runAsUser": 0}, {}, {}),
+    ("BED-POD-016", {}, {"seccompProfile": None}, {}, {}),
+    ("BED-POD-016", {}, {"seccompProfile": {"type": "Unconfined"}}, {}, {}),
+    ("BED-POD-016", {"seccompProfile": {"type": "Unconfined"}}, {}, {}, {}),
+]
+
+# What a strict reader could take for a breach, and the standard allows.
+ALLOWED = [
+    ({"capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}}, {}, {}, {}),
+    ({"seccompProfile": {"type": "Localhost", "localhostProfile": "x"}}, {"seccompProfile": None}, {}, {}),
+    ({"runAsNonRoot": True}, {"runAsNonRoot": None}, {}, {}),
+    ({"appArmorProfile": {"type": "Localhost", "localhostProfile": "x"}}, {}, {}, {}),
+    ({"seLinuxOptions": {"type": "container_engine_t", "level": "s0"}}, {}, {}, {}),
+    ({"procMount": "Default", "privileged": False}, {}, {}, {}),
+    ({"runAsUser": 0}, {"runAsNonRoot": None}, {"hostUsers": False}, {}),
+    (
+        {"allowPrivilegeEscalation": None, "capabilities": None},
+        {"seccompProfile": None},
+        {"os": {"name": "windows"}},
+        {},
+    ),
+    ({}, {"sysctls": [{"name": "net.ipv4.tcp_rmem", "value": "1"}]}, {}, {}),
+    (
+        {},
+        {},
+        {"hostNetwork": False, "hostPID": False, "hostIPC": False},
+        {"ports": [{"containerPort": 80, "hostPort": 0}]},
+    ),
+    *(
+        ({}, {}, {"volumes": [{"name": "v", kind: {}}]}, {})
+        for kind in (
+            "configMap",
+            "csi",
+            "downwardAPI",
+            "emptyDir",
+            "ephemeral",
+            "image",
+            "persistentVolumeClaim",
+            "projected",
+            "secret",
+        )
+    ),
+    ({}, {}, {"volumes": [{"name": "v"}]}, {}),
+]
+
+
+def _without_none(value: dict[str, object]) -> dict[str, object]:
+    return {key: item for key, item in value.items() if item is not None}
+
+
+def _verdict(kind: str, where: str, container: dict, pod: dict, spec: dict, own: dict) -> set[str]:
+    tested = {"name": "tested", "securityContext": _without_none(SAFE | container), **own}
+    spec = {
+        "securityContext": _without_none(POD | pod),
+        "containers": [{"name": "main", "securityContext": SAFE}],
+        **spec,
+    }
+    if "seccompProfile" in pod or "runAsNonRoot" in pod:
+        spec["containers"] = []
+    spec[where] = [*spec.get(where, []), tested]
+    document: dict = {"metadata": {}, "spec": spec}
+    for step in reversed(POD_TEMPLATES[kind]):
+        document = {step: document}
+    document = {"apiVersion": API.get(kind, "apps/v1"), "kind": kind, "metadata": {"name": "x"}, **document}
+    seen = picture.build([SourceFile("x.yaml", json.dumps(document).encode())])
+    return {name for name, check in CONTROLS.items() for _ in check(seen)}
+
+
+LISTS = ("containers", "initContainers", "ephemeralContainers")
+
+
+@pytest.mark.parametrize("kind", POD_TEMPLATES)
+@pytest.mark.parametrize("where", LISTS)
+@pytest.mark.parametrize(("rule", "container", "pod", "spec", "own"), BREAKS)
+def test_a_broken_control_is_the_only_finding(
+    kind: str, where: str, rule: str, container: dict, pod: dict, spec: dict, own: dict
+) -> None:
+    assert _verdict(kind, where, container, pod, spec, own) == {rule}
+
+
+@pytest.mark.parametrize("kind", POD_TEMPLATES)
+@pytest.mark.parametrize("where", LISTS)
+@pytest.mark.parametrize(("container", "pod", "spec", "own"), ALLOWED)
+def test_what_the_standard_allows_is_no_finding(
+    kind: str, where: str, container: dict, pod: dict, spec: dict, own: dict
+) -> None:
+    assert _verdict(kind, where, container, pod, spec, own) == set()

@@ -1,0 +1,45 @@
+"""The list of rules as a whole: every rule is tried, said in full, and told apart."""
+
+import re
+
+import pytest
+from tests.policy.deployments_of_cases import cases
+
+from bedside.policy import rulebook
+
+CASES = cases()
+RAISED_ELSEWHERE = {"BED-INP-002", "BED-INP-003", "BED-INP-005", "BED-INP-006", "BED-INP-007", "BED-INP-009"}
+"""Reading, suppressing and stock tools raise these: see test_suppressions.py and tests/stages/test_check.py."""
+
+RULES = sorted(set(rulebook.rules()) - RAISED_ELSEWHERE)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_fires_on_a_case_made_for_it(rule: str) -> None:
+    assert any(case.about == rule and rule in case.finds for case in CASES)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_is_silent_on_a_case_that_looks_like_its_mistake(rule: str) -> None:
+    assert any(case.about == rule and rule not in case.finds for case in CASES)
+
+
+def test_at_least_a_hundred_patches_take_away_exactly_one_safeguard() -> None:
+    assert sum(case.finds == (case.about,) for case in CASES) >= 100
+
+
+def test_every_text_belongs_to_a_rule_and_every_rule_has_its_texts() -> None:
+    for name, rule in rulebook.rules().items():
+        assert re.fullmatch(r"BED-[A-Z0-9]{2,3}-\d{3}", name)
+        assert rule.title
+        assert rule.remedy.endswith((".", "-"))
+        assert rule.reason.endswith(".")
+
+
+def test_no_two_rules_have_one_title() -> None:
+    titles = [rule.title for rule in rulebook.rules().values()]
+    assert len(titles) == len(set(titles))
+
+
+def test_no_two_rules_share_one_function() -> None:
+    assert len(set(rulebook.CHECKS.values())) == len(rulebook.CHECKS)
