@@ -22,21 +22,20 @@ def say(text: str) -> None:
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
 
 
-def bedside(*arguments: str | Path, expect: int = 0) -> str:
-    """Run one bedside command, show it, and insist on its exit code."""
-    words = [str(word) for word in arguments]
+def bedside(work: Path, *words: str, expect: int = 0) -> None:
+    """Run one bedside command in ``work``, show it and all that it says, and insist on its exit code."""
     print(f"$ bedside {' '.join(words)}", flush=True)
-    done = subprocess.run([BEDSIDE, *words], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
-    print(done.stdout, end="", flush=True)
+    done = subprocess.run([BEDSIDE, *words], cwd=work, stderr=subprocess.STDOUT, check=False)  # noqa: S603
     if done.returncode != expect:
         sys.exit(f"expected exit code {expect}, got {done.returncode}")
-    return done.stdout
+    if expect:
+        print(f"exit code {expect}", flush=True)
 
 
 def curl(url: str) -> None:
     """Show what a GET of ``url`` answers, status first."""
     answer = httpx.get(url, timeout=5.0)
-    print(f"$ curl -i {url}\n{answer.status_code}  {answer.text}", flush=True)
+    print(f"GET {url}\n{answer.status_code}  {answer.text}", flush=True)
 
 
 def wait(server: subprocess.Popen[str], url: str) -> float:
@@ -54,18 +53,19 @@ def wait(server: subprocess.Popen[str], url: str) -> float:
     sys.exit("the server was not ready in time")
 
 
-def serve(release: Path, patient: Path, log: Path) -> None:
+def serve(work: Path, release: str, patient: Path) -> None:
     """Serve ``release``, wait until it is ready, ask about ``patient``, stop it cleanly."""
     port, admin = free_ports()
     url = f"http://127.0.0.1:{port}"
-    words = ["serve", str(release), "--port", str(port), "--admin-port", str(admin)]
+    words = ["serve", release, "--port", str(port), "--admin-port", str(admin)]
     print(f"$ bedside {' '.join(words)} &", flush=True)
-    with log.open("w") as file, subprocess.Popen([BEDSIDE, *words], stderr=file, text=True) as server:  # noqa: S603
+    log = (work / "server.log").open("w")
+    with log, subprocess.Popen([BEDSIDE, *words], cwd=work, stderr=log, text=True) as server:  # noqa: S603
         try:
             print(f"ready after {wait(server, url):.1f} s", flush=True)
             curl(f"{url}/readyz")
             print(f"$ cat {patient.name}\n{patient.read_text()}", flush=True)
-            bedside("predict", url, patient)
+            bedside(work, "predict", url, patient.name)
         finally:
             server.terminate()
             code = server.wait(30)
@@ -96,22 +96,22 @@ def main() -> None:
         shutil.copytree(
             HERE / "icu-mortality", project, ignore=shutil.ignore_patterns("dist", "train.py", "__pycache__")
         )
-        release = project / "dist" / "icu-mortality-1.0.0"
+        release = "icu-mortality/dist/icu-mortality-1.0.0"
         patient = work / "admission.json"
         first = json.loads((project / "golden.jsonl").read_text().splitlines()[0])
         patient.write_text(json.dumps(first["inputs"], indent=2))
 
         say("1. Package: lock, inspect, and replay the study's golden cases in a fresh environment")
-        bedside("package", project)
+        bedside(work, "package", "icu-mortality")
         say("2. Verify: recompute and compare everything")
-        bedside("verify", release)
+        bedside(work, "verify", release)
         say("3. Serve it and ask about one real admission")
-        serve(release, patient, work / "server.log")
+        serve(work, release, patient)
         say(f"   The validation study recorded {first['expected']!r} for this admission.")
         say("4. Flip one bit of the model: what runs must be what was validated")
-        flip(release / "model" / "icu.joblib")
-        bedside("verify", release, expect=3)
-        bedside("serve", release, expect=3)
+        flip(work / release / "model" / "icu.joblib")
+        bedside(work, "verify", release, expect=3)
+        bedside(work, "serve", release, expect=3)
         say("Refused both times, before anything of it was loaded.")
 
 

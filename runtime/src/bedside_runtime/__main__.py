@@ -73,7 +73,8 @@ def _verify(arguments: argparse.Namespace) -> None:
 def _serve(arguments: argparse.Namespace) -> None:
     """Serve a release until a signal ends it; ends the process with its exit code."""
     address = server.Address(arguments.host, arguments.port, arguments.admin_port)
-    server.end(server.serve(server.release(arguments.directory, arguments.digest), address, EventLog()))
+    load = server.release(arguments.directory, arguments.digest)
+    server.end(server.serve(load, address, EventLog(), local=arguments.local))
 
 
 SUBCOMMANDS: dict[str, tuple[str, Action]] = {
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("directory", type=Path, metavar="DIR")
             verb.add_argument("--digest", help="the release digest that it must have")
         if name == "serve":
+            verb.add_argument("--local", action="store_true", help="stop at once: no cluster's endpoint points here")
             verb.add_argument("--host", default="127.0.0.1", help="address of both ports")
             verb.add_argument("--port", type=int, default=8080, help="public port; 0 takes a free one")
             verb.add_argument("--admin-port", type=int, default=8081, help="metrics and probes; 0 takes a free one")

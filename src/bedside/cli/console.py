@@ -87,7 +87,7 @@ def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
 def refusal(error: BedsideError | BedsideRuntimeError) -> None:
     """Say why something is refused, and what to do next."""
     for finding in error.findings if isinstance(error, BedsideError) else ():
-        _finding(finding)
+        _finding(finding, error.remedy)
     _PEOPLE.print(f"[bold red]error:[/bold red] {escape(str(error))}")
     if error.remedy:
         _PEOPLE.print(f"[bold]remedy:[/bold] {escape(error.remedy)}")
@@ -100,8 +100,8 @@ def defect(error: Exception) -> None:
     _PEOPLE.print("Please report this line together with the command. The message itself may hold data: read it first.")
 
 
-def _finding(finding: Finding) -> None:
+def _finding(finding: Finding, said_below: str) -> None:
     place = ":".join(part for part in (finding.file, str(finding.line or ""), finding.path) if part)
     _PEOPLE.print(f"[bold]{escape(place)}[/bold] {escape(finding.message)} [dim]\\[{finding.rule}][/dim]")
-    if finding.remedy:
+    if finding.remedy and finding.remedy != said_below:
         _PEOPLE.print(f"    {escape(finding.remedy)}")

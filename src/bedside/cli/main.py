@@ -15,6 +15,7 @@ from bedside_runtime.errors import BedsideRuntimeError
 
 VERBS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "init": "Write bedside.toml, golden cases and a card from a trained model.",
         "doctor": "Show what is installed, reachable and missing, and how to get it.",
         "package": "Lock, inspect, prove: write the release.",
         "verify": "Recompute and compare everything about a release.",

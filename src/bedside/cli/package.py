@@ -26,6 +26,8 @@ def command(directory: Path, upgrade: bool, as_json: bool) -> None:
     release, measured = packaged.release, packaged.measured
     console.done(f"{release.contract.ref}: {_proof(measured)}")
     console.note(f"  {release.directory}")
+    for note in packaged.notes:
+        console.note(f"  note: {note.message} [{note.rule}]. {note.remedy}")
     if as_json:
         console.result({"directory": str(release.directory), "digest": f"sha256:{release.digest}", **measured})
     else:

@@ -25,20 +25,20 @@ def differences(contract: Contract, found: Mapping[str, Found]) -> Iterator[Find
     """Yield a finding for each file that is missing, unexpected, or not byte for byte what was validated."""
     recorded = {file.path: file for file in contract.files}
     for path in sorted(recorded.keys() - found.keys()):
-        yield _finding("BED-REL-001", path, "is missing")
+        yield _finding("BED-REL-001", path, "the file is missing")
     for path in sorted(found.keys() - recorded.keys() - UNCOVERED):
-        yield _finding("BED-REL-002", path, "is not part of the release")
+        yield _finding("BED-REL-002", path, "the file is not part of the release")
     for path in sorted(recorded.keys() & found.keys()):
         yield from _changed(recorded[path], found[path])
 
 
 def _changed(recorded: File, found: Found) -> Iterator[Finding]:
     if found.kind != "file":
-        yield _finding("BED-REL-003", recorded.path, f"is a {found.kind}, not a file")
+        yield _finding("BED-REL-003", recorded.path, f"this is a {found.kind}, not a file")
     elif found.size != recorded.size:
-        yield _finding("BED-REL-004", recorded.path, f"has {found.size} bytes; {recorded.size} were validated")
+        yield _finding("BED-REL-004", recorded.path, f"the file has {found.size} bytes; {recorded.size} were validated")
     elif found.sha256 != recorded.sha256:
-        message = f"has sha256 {found.sha256[:16]}...; {recorded.sha256[:16]}... was validated"
+        message = f"the file has sha256 {found.sha256[:16]}...; {recorded.sha256[:16]}... was validated"
         yield _finding("BED-REL-005", recorded.path, message)
 
 
@@ -46,7 +46,7 @@ def _finding(rule: str, path: str, what: str) -> Finding:
     return Finding(
         rule=rule,
         severity=Severity.PATIENT_SAFETY,
-        message=f"{path} {what}",
+        message=what,
         remedy="Restore the release from where it was packaged, or package it again.",
         file=path,
     )

@@ -20,6 +20,9 @@ from bedside_runtime import contract, golden
 FILE_NAME = "bedside.toml"
 
 _S = TypeVar("_S", bound=document.Section)
+_OPEN = b"OPEN QUESTION"
+"""What `bedside init` marks for the author."""
+
 _SHOWN = 60
 """Longest value, in characters, that a message quotes."""
 
@@ -218,8 +221,16 @@ class _Reading:
             output=_output(output),
             golden=GoldenSpec(root / golden_section.cases, golden_section.tolerance),
             serve=contract.Serve(**serve.model_dump(exclude={"engine"})),
-            notes=tuple(self._notes(output, golden_section)),
+            notes=(*self._notes(output, golden_section), *self._open_questions(model.card)),
         )
+
+    def _open_questions(self, card: str) -> Iterator[Finding]:
+        texts = (self.data, (self.path.parent / card).read_bytes())
+        if count := sum(text.count(_OPEN) for text in texts):
+            yield self._finding(
+                Problem("BED-SPEC-052", "", f"{count} questions are left open", "Answer what is marked OPEN QUESTION."),
+                Severity.NOTE,
+            )
 
     def _notes(self, output: document.OutputSection, golden_section: document.GoldenSection) -> Iterator[Finding]:
         if golden_section.tolerance >= rules.narrowest_band(output):

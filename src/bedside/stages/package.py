@@ -12,6 +12,7 @@ from typing import Any
 
 from bedside import spec as specification
 from bedside.errors import GateRefused
+from bedside.findings import Finding
 from bedside.locking import lockfile, runtime_wheel
 from bedside.locking.uv import Uv
 from bedside.process import Runner
@@ -31,10 +32,12 @@ class Packaged:
     Attributes:
         release: Where it lies, and its digest.
         measured: What packaging measured, as in measurements.json.
+        notes: What the author should know, and what did not stand in the way.
     """
 
     release: Release
     measured: dict[str, Any]
+    notes: tuple[Finding, ...] = ()
 
 
 def package(
@@ -82,7 +85,7 @@ def package(
         release = open_release(staging)
         measured = runtime.prove(runner, interpreter, staging, release.digest)
         _write_measurements(staging, measured)
-        return Packaged(_publish(spec, release, lock), measured)  # 8
+        return Packaged(_publish(spec, release, lock), measured, spec.notes)  # 8
 
 
 @contextlib.contextmanager

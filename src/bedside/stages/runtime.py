@@ -5,6 +5,7 @@ bedside_runtime`` inside an environment that holds exactly the release's lock.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,21 @@ def inspect(runner: Runner, interpreter: Path, request: InspectionRequest) -> In
     """
     done = runner.run([str(interpreter), *ISOLATED, "inspect", "--json"], input=msgspec.json.encode(request).decode())
     return msgspec.json.decode(_answer(done), type=Inspection)
+
+
+def answer(
+    runner: Runner, interpreter: Path, request: InspectionRequest, rows: Sequence[Mapping[str, object]]
+) -> list[float | int | str | bool]:
+    """Return what the artifact of ``request`` answers for ``rows``, by input name.
+
+    Raises:
+        BedsideError: The runtime refused; the class follows its exit code.
+    """
+    asked = msgspec.json.encode({"request": request, "rows": rows}).decode()
+    answers: list[float | int | str | bool] = json.loads(
+        _answer(runner.run([str(interpreter), *ISOLATED, "answer", "--json"], input=asked))
+    )
+    return answers
 
 
 def prove(runner: Runner, interpreter: Path, release: Path, digest: str) -> dict[str, Any]:

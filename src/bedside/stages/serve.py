@@ -52,7 +52,7 @@ def command(
     on_step("making the locked environment")
     interpreter = interpreter_of(release, environments)
     ports = ("--host", host, "--port", str(port), "--admin-port", str(admin_port))
-    return (str(interpreter), *ISOLATED, "serve", str(release.directory), *ports, "--digest", expected)
+    return (str(interpreter), *ISOLATED, "serve", str(release.directory), *ports, "--digest", expected, "--local")
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,9 @@ def _golden_findings(release: Release) -> Iterator[Finding]:
             yield _finding("BED-REL-008", path, problem.message, problem.line)
         return
     if len(cases) != contract.golden.cases:
-        yield _finding("BED-REL-009", path, f"holds {len(cases)} cases; {contract.golden.cases} were validated")
+        yield _finding(
+            "BED-REL-009", path, f"the file holds {len(cases)} cases; {contract.golden.cases} were validated"
+        )
 
 
 def _finding(rule: str, file: str, message: str, line: int = 0) -> Finding:

@@ -58,8 +58,9 @@ class _Uvicorn(uvicorn.Server):
 class Process:
     """A serving process from its sockets to its exit code."""
 
-    def __init__(self, load: Load, address: Address, log: EventLog) -> None:
+    def __init__(self, load: Load, address: Address, log: EventLog, *, local: bool = False) -> None:
         self._load = load
+        self._local = local
         self._log = log
         self._started = time.monotonic()
         self._lifecycle = Lifecycle()
@@ -194,7 +195,7 @@ class Process:
             loop.add_signal_handler(number, handle)
 
     async def _drain(self) -> None:
-        answering = self._lifecycle.state is State.READY
+        answering = self._lifecycle.state is State.READY and not self._local
         self._lifecycle.drain()
         self._metrics.entered(self._lifecycle.state)
         self._log.info("draining", seconds=self._settings.drain_seconds if answering else 0.0)
@@ -206,13 +207,19 @@ class Process:
         self._log.info("listening", host=host, port=port, admin_port=self._sockets[1].getsockname()[1])
 
 
-def serve(load: Load, address: Address, log: EventLog) -> int:
+def serve(load: Load, address: Address, log: EventLog, *, local: bool = False) -> int:
     """Serve what ``load`` loads until a signal ends it, and return the exit code.
+
+    Args:
+        load: Loads the release.
+        address: Where to listen.
+        log: Takes the events.
+        local: No endpoint of a cluster points here, so that there is no lag to answer through when stopping.
 
     Raises:
         PortUnavailable: A port cannot be listened on.
     """
-    process = Process(load, address, log)
+    process = Process(load, address, log, local=local)
     config = _configuration(process._application.public)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         return runner.run(process.run())
