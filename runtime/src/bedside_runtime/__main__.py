@@ -50,7 +50,7 @@ def _answer(_: argparse.Namespace) -> None:
     """A request and rows on stdin, the model's raw outputs on stdout."""
     asked = _decoded(sys.stdin.buffer.read(), _Questions)
     rows = compile_inputs(asked.request.inputs).rows(asked.rows)
-    predictor = adapters.opened(asked.request)
+    predictor = adapters.open_unreleased(asked.request)
     _say(list(predictor.predict([row.cells for row in rows])) if rows else [])
 
 

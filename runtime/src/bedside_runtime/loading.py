@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from bedside_runtime import adapters, canonical, contract, environment, golden
 from bedside_runtime.adapters.predictor import Predictor
-from bedside_runtime.contract import Contract, File
+from bedside_runtime.contract import Contract
 from bedside_runtime.errors import IntegrityError
 
 Stage: TypeAlias = Literal["loading", "verifying"]
@@ -79,7 +79,7 @@ def load(
     clock = _Clock()
     files = dict(_read_all(directory))  # 1
     found = _contract(files, digest)  # 2
-    _compare(found.files, files)  # 3
+    _compare(found, files)  # 3
     on_contract(found)
     clock.lap("files")
     notes = environment.require(found.environment, environment.fingerprint())  # 4
@@ -90,6 +90,8 @@ def load(
     clock.lap("model")
     on_stage("verifying")
     cases = golden.parse(files[found.golden.path], found.inputs, found.output)  # 6
+    if len(cases) != found.golden.cases:
+        raise IntegrityError(f"{len(cases)} golden cases stand in the file; {found.golden.cases} were validated")
     report = golden.replay(cases, found.output, found.golden.tolerance, predictor)
     clock.lap("golden")
     release = canonical.digest(files[contract.FILE_NAME])
@@ -120,10 +122,12 @@ def _contract(files: dict[str, bytes], digest: str | None) -> Contract:
     return contract.decode(data)
 
 
-def _compare(expected: Sequence[File], files: dict[str, bytes]) -> None:
+def _compare(expected: Contract, files: dict[str, bytes]) -> None:
     """Compare the exact set of files, their sizes and digests; every difference is named."""
-    recorded = {item.path: item for item in expected}
-    found = [f"{path} is missing" for path in recorded.keys() - files.keys()]
+    recorded = {item.path: item for item in expected.files}
+    used = {expected.model.artifact, *expected.model.code, expected.golden.path}
+    found = [f"{path} is used, and no digest is recorded for it" for path in used - recorded.keys()]
+    found += [f"{path} is missing" for path in recorded.keys() - files.keys()]
     found += [f"{path} is not part of the release" for path in files.keys() - recorded.keys() - _UNCOVERED]
     for path in recorded.keys() & files.keys():
         item, data = recorded[path], files[path]

@@ -5,12 +5,14 @@ The libraries that the models need are the author's and are imported only where 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import assert_never
 
 from bedside_runtime import environment
 from bedside_runtime.adapters import code as authors
-from bedside_runtime.adapters import columns, estimators, formats, sklearn
+from bedside_runtime.adapters import columns, estimators, formats, lightgbm, onnx, sklearn, xgboost
+from bedside_runtime.adapters.opened import Facts, Opened, bind
 from bedside_runtime.adapters.predictor import Predictor
-from bedside_runtime.contract import Input, Inspection, InspectionRequest, Model, Output
+from bedside_runtime.contract import ArtifactFormat, Global, Input, Inspection, InspectionRequest, Model, Output
 from bedside_runtime.errors import ModelMismatch
 
 
@@ -30,7 +32,7 @@ def open_model(
         BedsideRuntimeError: See each framework's module.
     """
     transform = authors.install(code).transform()
-    return _open_estimator(model, inputs, output, artifact, transform)
+    return bind(_open(model.format, artifact, model.globals), model.layout, model.features, inputs, output, transform)
 
 
 def inspect(request: InspectionRequest) -> Inspection:
@@ -39,50 +41,66 @@ def inspect(request: InspectionRequest) -> Inspection:
     Raises:
         BedsideRuntimeError: It cannot be served as declared.
     """
-    found, _ = _inspected(request)
+    found, opened, transform = _inspected(request)
+    if request.inputs:
+        bind(opened, found.layout, found.features, request.inputs, request.output, transform)
     return found
 
 
-def opened(request: InspectionRequest) -> Predictor:
+def open_unreleased(request: InspectionRequest) -> Predictor:
     """Return the model of ``request``, inspected and opened.
 
     Raises:
         BedsideRuntimeError: It cannot be served as declared.
     """
-    return _inspected(request)[1]
+    found, opened, transform = _inspected(request)
+    return bind(opened, found.layout, found.features, request.inputs, request.output, transform)
 
 
-def _inspected(request: InspectionRequest) -> tuple[Inspection, Predictor]:
+def _inspected(request: InspectionRequest) -> tuple[Inspection, Opened, authors.Transform | None]:
     artifact = _read(request.artifact)
     author = authors.install({path: _read(path) for path in request.code})
     format_ = formats.detect(request.artifact, artifact, request.framework)
-    allowed, trained_with = sklearn.survey(format_, artifact, author.modules)
+    facts = _survey(format_, artifact, author.modules)
     transform = author.transform()
-    estimator = sklearn.load(format_, artifact, allowed)
-    own = None if transform else estimators.own_features(estimator)
-    count = None if transform else estimators.feature_count(estimator)
-    features = columns.match(own, count, request.inputs)
-    layout = "code" if transform else estimators.layout(estimator, request.inputs)
+    opened = _open(format_, artifact, facts.globals)
+    names, count = (None, None) if transform else (opened.names, opened.count)
+    layout: columns.Layout = "code" if transform else opened.layout(request.inputs)
     found = Inspection(
         format=format_,
-        features=features,
+        features=columns.match(names, count, request.inputs),
         layout=layout,
-        globals=allowed,
-        trained_with=trained_with,
+        globals=facts.globals,
+        trained_with=facts.trained_with,
         environment=environment.fingerprint(),
     )
-    return found, estimators.predictor(estimator, found.layout, features, request.inputs, request.output, transform)
+    return found, opened, transform
 
 
-def _open_estimator(
-    model: Model,
-    inputs: Sequence[Input],
-    output: Output,
-    artifact: bytes,
-    transform: authors.Transform | None,
-) -> Predictor:
-    estimator = sklearn.load(model.format, artifact, model.globals)
-    return estimators.predictor(estimator, model.layout, model.features, inputs, output, transform)
+def _survey(format_: ArtifactFormat, artifact: bytes, author: Sequence[str]) -> Facts:
+    match format_:
+        case "joblib" | "pickle" | "skops":
+            return sklearn.survey(format_, artifact, author)
+        case "xgboost-json" | "xgboost-ubj":
+            return xgboost.survey(artifact)
+        case "lightgbm-text" | "onnx":
+            return Facts()
+        case _:
+            assert_never(format_)
+
+
+def _open(format_: ArtifactFormat, artifact: bytes, allowed: Sequence[Global]) -> Opened:
+    match format_:
+        case "joblib" | "pickle" | "skops":
+            return estimators.Model(sklearn.load(format_, artifact, allowed))
+        case "xgboost-json" | "xgboost-ubj":
+            return xgboost.Model(artifact)
+        case "lightgbm-text":
+            return lightgbm.Model(artifact)
+        case "onnx":
+            return onnx.Model(artifact)
+        case _:
+            assert_never(format_)
 
 
 def _read(path: str) -> bytes:

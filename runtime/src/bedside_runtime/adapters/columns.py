@@ -12,6 +12,8 @@ from bedside_runtime.errors import LibraryMissing, ModelMismatch
 
 Layout: TypeAlias = Literal["frame", "array", "tensors", "code"]
 
+Memory: TypeAlias = Literal["C", "F"]
+
 Columns: TypeAlias = Callable[[Sequence[Row]], Any]
 """Rows in, the model's own input out; its type is the model library's business."""
 
@@ -41,8 +43,17 @@ def match(features: Sequence[str] | None, count: int | None, inputs: Sequence[In
     raise ModelMismatch("the model's features and the declared inputs differ; " + "; ".join(parts))
 
 
-def compile_columns(layout: Layout, features: Sequence[str], inputs: Sequence[Input]) -> Columns:
+def compile_columns(
+    layout: Layout, features: Sequence[str], inputs: Sequence[Input], *, memory: Memory = "C"
+) -> Columns:
     """Return what turns rows into the model's input.
+
+    Args:
+        layout: A frame or an array.
+        features: The model's features in the model's order.
+        inputs: The declared inputs in the order of a row.
+        memory: How an array lies in memory. A matrix library may sum in another order for another one, so an
+            array that stands for a frame lies as pandas would lay it: by columns, ``F``.
 
     Raises:
         LibraryMissing: The layout is a frame and pandas is not installed.
@@ -50,7 +61,7 @@ def compile_columns(layout: Layout, features: Sequence[str], inputs: Sequence[In
     if layout == "frame":
         return _frame(features, inputs)
     if layout == "array":
-        return _array(features, inputs)
+        return _array(features, inputs, memory)
     raise ValueError(f"no columns are made for the layout {layout}")
 
 
@@ -89,15 +100,15 @@ def _frame(features: Sequence[str], inputs: Sequence[Input]) -> Columns:
     return frame
 
 
-def _array(features: Sequence[str], inputs: Sequence[Input]) -> Columns:
+def _array(features: Sequence[str], inputs: Sequence[Input], memory: Memory) -> Columns:
     import numpy as np
 
     places = _places(features, inputs)
     order = tuple(places[name] for name in features)
     kind = "object" if any(item.type == "category" for item in inputs) else "float64"
     if order == tuple(range(len(inputs))):
-        return lambda rows: np.array(rows, dtype=kind)
-    return lambda rows: np.array([[row[place] for place in order] for row in rows], dtype=kind)
+        return lambda rows: np.array(rows, dtype=kind, order=memory)
+    return lambda rows: np.array([[row[place] for place in order] for row in rows], dtype=kind, order=memory)
 
 
 def _places(features: Sequence[str], inputs: Sequence[Input]) -> dict[str, int]:

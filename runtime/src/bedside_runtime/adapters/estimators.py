@@ -1,12 +1,12 @@
 """Anything with scikit-learn's interface, pipelines and the boosters' wrappers alike, as a Predictor."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, assert_never
 
-from bedside_runtime.adapters.code import Transform
-from bedside_runtime.adapters.columns import Columns, Layout, compile_columns, transformed
-from bedside_runtime.contract import Input, Output, Row, Scalar
+from bedside_runtime.adapters.columns import Columns, Layout, Memory, compile_columns
+from bedside_runtime.adapters.opened import Ask
+from bedside_runtime.contract import Input, Output
 from bedside_runtime.errors import ModelMismatch
 
 _PLACEHOLDER = re.compile(r"(?:f|x|Column_)(\d+)")
@@ -15,36 +15,36 @@ _TAKES_FRAMES = frozenset({"ColumnTransformer", "LGBMModel", "FunctionTransforme
 """Classes that, anywhere in a model, ask for named columns: by-name selection, or a check of names."""
 
 
-class EstimatorPredictor:
-    """Answers rows with an estimator, exactly as the estimator would be asked directly."""
+class Model:
+    """An estimator, loaded: a copy of the release's own, which may be prepared for serving."""
 
-    def __init__(self, ask: Callable[[Any], Any], columns: Columns) -> None:
-        self._ask = ask
-        self._columns = columns
+    def __init__(self, estimator: Any) -> None:  # noqa: ANN401 - any estimator
+        self._estimator = estimator
+        self._memory: Memory = "C" if own_features(estimator) is None else "F"
 
-    def predict(self, rows: Sequence[Row]) -> Sequence[Scalar]:
-        """Return one raw value a row; see ``Predictor``."""
-        values: list[Scalar] = self._ask(self._columns(rows)).tolist()
-        return values
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names it was fitted with."""
+        return own_features(self._estimator)
 
+    @property
+    def count(self) -> int | None:
+        """How many features it takes, where it says so."""
+        return feature_count(self._estimator)
 
-def predictor(
-    estimator: object,
-    chosen: Layout,
-    features: Sequence[str],
-    inputs: Sequence[Input],
-    output: Output,
-    transform: Transform | None,
-) -> EstimatorPredictor:
-    """Put the estimator, its columns and the declared output together.
+    def layout(self, inputs: Sequence[Input]) -> Layout:
+        """Return ``frame`` where names decide something, else ``array``."""
+        return layout(self._estimator, inputs)
 
-    Raises:
-        ModelMismatch: The estimator cannot answer what is declared, or its features are not the inputs.
-        LibraryMissing: A frame is needed and pandas is not installed.
-    """
-    prepare(estimator, chosen)
-    given = transformed(transform, inputs) if transform else compile_columns(chosen, features, inputs)
-    return EstimatorPredictor(ask(estimator, output), given)
+    def columns(self, chosen: Layout, features: Sequence[str], inputs: Sequence[Input]) -> Columns:
+        """Return what turns rows into a frame or an array."""
+        prepare(self._estimator, chosen)
+        return compile_columns(chosen, features, inputs, memory=self._memory)
+
+    def ask(self, output: Output) -> Ask:
+        """Return what asks it; see ``Opened``."""
+        prepare(self._estimator, "code")
+        return ask(self._estimator, output)
 
 
 def own_features(estimator: object) -> tuple[str, ...] | None:
@@ -109,11 +109,13 @@ def prepare(estimator: object, chosen: Layout) -> None:
     for part in parts(estimator):
         if "n_jobs" in vars(part):
             part.n_jobs = 1
+        if type(part).__module__.startswith("xgboost.") and part.__sklearn_is_fitted__():
+            part.get_booster().set_param({"nthread": 1})
         if chosen == "array":
             vars(part).pop("feature_names_in_", None)
 
 
-def ask(estimator: Any, output: Output) -> Callable[[Any], Any]:  # noqa: ANN401 - any estimator
+def ask(estimator: Any, output: Output) -> Ask:  # noqa: ANN401 - any estimator
     """Return what asks the estimator for the declared output: model input in, one value a row out.
 
     Raises:
@@ -150,7 +152,7 @@ def positive_column(classes: Sequence[object], positive: object) -> int:
     )
 
 
-def _probability(estimator: Any, output: Output) -> Callable[[Any], Any]:  # noqa: ANN401 - any estimator
+def _probability(estimator: Any, output: Output) -> Ask:  # noqa: ANN401 - any estimator
     if not hasattr(estimator, "classes_") or not hasattr(estimator, "predict_proba"):
         other = "a class" if hasattr(estimator, "classes_") else "a value"
         raise _no(estimator, "a probability", other)
@@ -160,7 +162,7 @@ def _probability(estimator: Any, output: Output) -> Callable[[Any], Any]:  # noq
     return lambda values: estimator.predict_proba(values)[:, column]
 
 
-def _one_a_row(predict: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _one_a_row(predict: Ask) -> Ask:
     def asked(values: Any) -> Any:  # noqa: ANN401 - a NumPy array
         answers = predict(values)
         if answers.ndim == 2 and answers.shape[1] == 1:

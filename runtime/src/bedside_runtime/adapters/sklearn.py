@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from bedside_runtime.adapters import pickles, policy
+from bedside_runtime.adapters.opened import Facts
 from bedside_runtime.contract import ArtifactFormat, Global
 from bedside_runtime.environment import installed_version
 from bedside_runtime.errors import EnvironmentMismatch, LibraryMissing, ModelMismatch
@@ -13,7 +14,7 @@ from bedside_runtime.errors import EnvironmentMismatch, LibraryMissing, ModelMis
 _DISTRIBUTION = "scikit-learn"
 
 
-def survey(format_: ArtifactFormat, data: bytes, author: Collection[str]) -> tuple[tuple[Global, ...], dict[str, str]]:
+def survey(format_: ArtifactFormat, data: bytes, author: Collection[str]) -> Facts:
     """Find out, without running any of it, what loading the file resolves and what it was made with.
 
     Raises:
@@ -22,15 +23,15 @@ def survey(format_: ArtifactFormat, data: bytes, author: Collection[str]) -> tup
         ModelMismatch: It is damaged.
     """
     if format_ == "skops":
-        return _skops_globals(data, frozenset(author)), {}
+        return Facts(_skops_globals(data, frozenset(author)))
     record = pickles.record(data, author)
     if not record.sklearn_versions:
-        return record.globals, {}
+        return Facts(record.globals)
     here = installed_version(_DISTRIBUTION)
     for saved in record.sklearn_versions:
         if saved != here:
             raise _other_version(saved, here)
-    return record.globals, {_DISTRIBUTION: record.sklearn_versions[0]}
+    return Facts(record.globals, {_DISTRIBUTION: record.sklearn_versions[0]})
 
 
 def load(format_: ArtifactFormat, data: bytes, allowed: Collection[Global]) -> Any:  # noqa: ANN401 - any estimator
