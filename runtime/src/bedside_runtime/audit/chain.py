@@ -1,0 +1,170 @@
+"""One record of the audit log, and how it holds on to the record before it. Pure: bytes in, bytes out.
+
+A line of the log is canonical JSON (RFC 8785) and a newline::
+
+    {"body":{...},"hash":"H","mono":M,"prev":"P","seq":N,"time":"T"}
+
+``H`` is the sha256 of the very line without its ``"hash":"H",`` and without the newline, so that anyone with
+sha256 can recompute it. ``P`` is the ``H`` of the record before, 64 zeros for the first; ``N`` counts from 0
+over all segments of one pod. ``T`` is UTC, ``M`` the monotonic clock in microseconds.
+"""
+
+import hashlib
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from bedside_runtime import canonical
+
+FORMAT: Final = "bedside.audit/1"
+"""Names this format in every genesis record."""
+
+MAX_RECORD: Final = 4 * 1024 * 1024
+"""Longest line, newline included, bytes."""
+
+MAX_GROUP: Final = 4 * 1024 * 1024
+"""Most bytes between two durable points of a writer: no more than this can be torn by a crash."""
+
+_HASH_MEMBER: Final = len('"hash":"') + 64 + len('",')
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_SIXTEEN_DIGITS: Final = b"0" * 16
+_BEFORE_A_NUMBER: Final = frozenset(b":,[-")
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Head(Struct, frozen=True):
+    """Where a log stands: how many records it holds, and the hash of the last one."""
+
+    records: int
+    hash: str
+
+
+START: Final = Head(0, "0" * 64)
+"""The head of a log without records."""
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """One line, taken apart. ``body`` is its decoded JSON object."""
+
+    body: dict[str, Any]
+    hash: str
+    mono: _Count
+    prev: str
+    seq: _Count
+    time: str
+
+    @property
+    def head(self) -> Head:
+        """Where the log stands after this record."""
+        return Head(self.seq + 1, self.hash)
+
+
+class NotARecord(ValueError):
+    """The line is no record as this format has them, or its hash is another. The message quotes no content."""
+
+
+def link(head: Head, body: bytes, time: str, mono: int) -> tuple[bytes, Head]:
+    """Return the line that follows ``head``, newline included, and the new head.
+
+    Args:
+        head: Where the log stands.
+        body: Canonical JSON of an object; it is not checked here.
+        time: UTC, ``2026-11-23T19:42:49.123456Z``.
+        mono: Microseconds of the monotonic clock.
+    """
+    before = b'{"body":%b,' % body
+    after = b'"mono":%d,"prev":"%b","seq":%d,"time":"%b"}' % (mono, head.hash.encode(), head.records, time.encode())
+    digest = hashlib.sha256(before + after).hexdigest()
+    return b'%b"hash":"%b",%b\n' % (before, digest.encode(), after), Head(head.records + 1, digest)
+
+
+def read(line: bytes) -> Record:
+    """Take apart one line, without its newline, and prove its form and its own hash.
+
+    Whether it follows the record before is the caller's question.
+
+    Raises:
+        NotARecord: Not of this form, not canonical, or the hash is not that of the line.
+    """
+    record = _decode(line)
+    at = line.rfind(b',"hash":"') + 1
+    digest = hashlib.sha256(line[:at])
+    digest.update(line[at + _HASH_MEMBER :])
+    if digest.hexdigest() != record.hash:
+        raise NotARecord("the hash is not that of the line")
+    if _TIME.fullmatch(record.time) is None:
+        raise NotARecord("the line has not the form of a record")
+    return record
+
+
+def _decode(line: bytes) -> Record:
+    try:
+        record = _DECODER.decode(line)
+        if _surely_canonical(line, record):
+            return record
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise NotARecord("the line has not the form of a record") from None
+    except _UnusualNumber:
+        pass
+    if not _is_canonical(line):
+        raise NotARecord("the line is not in canonical form")
+    try:
+        return msgspec.convert(canonical.decode(line), Record)
+    except msgspec.ValidationError:
+        raise NotARecord("the line has not the form of a record") from None
+
+
+class _UnusualNumber(Exception):
+    """A number that msgspec writes in another form than RFC 8785: with an exponent, or as 1.0."""
+
+
+def _usual(token: str) -> float:
+    if "e" in token or "E" in token or token.endswith(".0"):
+        raise _UnusualNumber
+    return float(token)
+
+
+_DECODER: Final = msgspec.json.Decoder(Record, float_hook=_usual)
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+
+
+def _surely_canonical(line: bytes, record: Record) -> bool:
+    """Whether ``line``, decoded as ``record`` without an unusual number, is canonical for certain.
+
+    ``False`` means that the slow way must say: other alphabets sort otherwise, and integers of 16 digits may be
+    beyond 2**53.
+    """
+    if not line.isascii() or _ENCODER.encode(record) != line:
+        return False
+    digits = line.translate(_DIGITS)
+    at = digits.find(_SIXTEEN_DIGITS)
+    while at >= 0:
+        if line[at - 1] in _BEFORE_A_NUMBER:
+            return False
+        at = digits.find(_SIXTEEN_DIGITS, at + len(_SIXTEEN_DIGITS))
+    return True
+
+
+def _is_canonical(data: bytes) -> bool:
+    try:
+        return canonical.encode(_as_doubles(canonical.decode(data))) == data
+    except (canonical.NotStrictJSON, canonical.NotCanonical):
+        return False
+
+
+def _as_doubles(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Every number as JSON means it: a double. Integers from 2**53 on name the nearest one."""
+    match value:
+        case dict():
+            return {key: _as_doubles(item) for key, item in value.items()}
+        case list():
+            return [_as_doubles(item) for item in value]
+        case int() if abs(value) >= 2**53:
+            return float(value)
+        case _:
+            return value

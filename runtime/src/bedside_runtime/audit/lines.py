@@ -1,0 +1,84 @@
+"""From chunks of bytes to lines with their positions, and what a crash can leave at the end. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from bedside_runtime.audit.chain import MAX_GROUP, MAX_RECORD, NotARecord, read
+
+SECTOR: Final = 512
+"""The unit that a disk writes whole or not at all, bytes."""
+
+_ZEROS: Final = re.compile(rb"\x00+")
+
+
+class Lines:
+    """Splits a stream at newlines, in the memory of one chunk and one record."""
+
+    def __init__(self, chunks: Iterable[bytes], offset: int = 0) -> None:
+        self._chunks = iter(chunks)
+        self._data = b""
+        self._base = offset
+        self._at = 0
+
+    @property
+    def offset(self) -> int:
+        """Where the line that came last begins; after the last line, where the bytes behind it begin."""
+        return self._base + self._at
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Every complete line, without its newline. Ends early at a line longer than any record."""
+        for chunk in self._chunks:
+            self._base += self._at
+            self._data = data = self._data[self._at :] + chunk
+            self._at = start = 0
+            while (end := data.find(b"\n", start)) >= 0:
+                self._at = start
+                yield data[start:end]
+                start = end + 1
+            self._at = start
+            if len(data) - start > MAX_RECORD:
+                return
+
+    def rest(self) -> bytes:
+        """Everything from ``offset`` on, but no more than a byte over what a crash can tear."""
+        rest = self._data[self._at :]
+        for chunk in self._chunks:
+            if len(rest) > MAX_GROUP:
+                break
+            rest += chunk
+        return rest[: MAX_GROUP + 1]
+
+
+def is_tear(rest: bytes, offset: int) -> bool:
+    """Whether ``rest``, from the first bad line of a segment to its end, can be what a crash left of a group.
+
+    A crash cuts the last group short, and leaves zeros in place of sectors that never arrived; nothing
+    else. Zeros never occur in a record. Zeros that begin or end inside a sector, more bytes than one
+    group has, and a whole line that is wrong without a single zero are somebody's work.
+
+    Args:
+        rest: Not empty.
+        offset: Position of its first byte in the segment.
+    """
+    if len(rest) > MAX_GROUP:
+        return False
+    holes = [match.span() for match in _ZEROS.finditer(rest)]
+    if holes:
+        return all(
+            (start == 0 or (offset + start) % SECTOR == 0) and (end == len(rest) or (offset + end) % SECTOR == 0)
+            for start, end in holes
+        )
+    return b"\n" not in rest and not _has_more_than_a_record(rest)
+
+
+def _has_more_than_a_record(rest: bytes) -> bool:
+    """Whether a whole record stands here with something other than its newline behind it."""
+    whole = re.match(rb'.*"time":"[^"]{27}"\}(?=.)', rest, re.DOTALL)
+    if whole is None:
+        return False
+    try:
+        read(whole[0])
+    except NotARecord:
+        return False
+    return True
