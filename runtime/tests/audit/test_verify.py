@@ -227,10 +227,11 @@ def test_two_files_of_one_number_are_found() -> None:
 
 
 def test_an_earlier_segment_cut_at_any_byte_is_found() -> None:
-    name = list(THREE.files)[1]
-    data = THREE.files[name]
+    log = a_log(7, segments=3)
+    name = list(log.files)[1]
+    data = log.files[name]
     for size in range(len(data)):
-        report = judge(THREE.files | {name: data[:size]})
+        report = judge(log.files | {name: data[:size]})
         assert report.verdict in {Verdict.GAP, Verdict.ALTERED}, size
 
 

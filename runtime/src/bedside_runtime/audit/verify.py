@@ -246,7 +246,7 @@ class _Walk:
         """Compare what the genesis record says of the segment before with what was found."""
         if self._before is None and self._partial:
             self._head = Head(item.seq, item.prev)
-            self._meet_checkpoints(or_earlier=True)
+            self._meet_checkpoints(self._head)
             return
         expected = 0 if self._genesis is None else self._genesis.segment + 1
         if genesis.segment > expected:
@@ -288,9 +288,10 @@ class _Walk:
         if self._last is not None:
             self._clocks(item, self._last)
         self._last = item
-        self._head = item.head
+        head = item.head
         if self._kept:
-            self._meet_checkpoints(or_earlier=False)
+            self._meet_checkpoints(head)
+        self._head = head
 
     def _without_checkpoint(self, kind: object) -> None:
         if self._closed:
@@ -327,12 +328,10 @@ class _Walk:
         if not self._first and item.mono - last.mono > self._silence:
             self._silences += 1
 
-    def _meet_checkpoints(self, *, or_earlier: bool) -> None:
-        while self._kept and self._kept[-1].head.records <= self._head.records:
-            kept = self._kept.pop()
-            if kept.head.records < self._head.records and or_earlier:
-                continue
-            if kept.head.records and kept.head != self._head:
+    def _meet_checkpoints(self, head: Head) -> None:
+        while self._kept and self._kept[-1].head.records <= head.records:
+            kept = self._kept.pop().head
+            if kept.records == head.records and kept != head:
                 self._fail(Verdict.ALTERED, "the log is not the one that a checkpoint kept elsewhere saw")
 
     def end(self) -> None:
