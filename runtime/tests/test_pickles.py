@@ -42,6 +42,12 @@ def refused(data: bytes) -> None:
         pickles.load(data, ())
 
 
+@pytest.mark.parametrize("module", ["os", "posix", "subprocess", "builtins"])
+def test_a_part_of_python_is_refused_as_such_whatever_is_installed(module: str) -> None:
+    with pytest.raises(ForbiddenGlobal, match="it belongs to Python itself"):
+        pickles.record(f"c{module}\nsystem\n.".encode())
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_call_of_the_shell_is_refused_before_it_runs(canary: Path, protocol: int) -> None:
     refused(pickle.dumps({"model": [Attack(canary)]}, protocol=protocol))
