@@ -18,7 +18,8 @@ POD_TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 """Where each kind keeps the pod it makes."""
 
-REPLICATED = ("Deployment", "StatefulSet", "ReplicaSet")
+SERVING_KINDS = ("Deployment", "StatefulSet")
+"""Kinds whose pods answer requests for as long as there is somebody to ask."""
 
 
 def place(node: Node) -> Place:
@@ -33,17 +34,17 @@ class KubeObject:
     node: Node
     namespace: str
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """``Deployment``."""
         return self.node.at("kind").text
 
-    @property
+    @cached_property
     def group(self) -> str:
         """``apps`` of ``apps/v1``; empty for the core group."""
         return self.node.at("apiVersion").text.rpartition("/")[0]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """``metadata.name``."""
         return self.node.at("metadata", "name").text
