@@ -1,29 +1,19 @@
-"""What the tests of the tools share with those of the runtime."""
+"""What the tests of the tools share with those of the runtime: its small contract, its server fixture."""
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from bedside_runtime.contract import Contract
 
-ROOT = Path(__file__).parent.parent
-
-
-def _load(name: str, path: Path) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(name, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
+RUNTIME_TESTS = Path(__file__).parents[1] / "runtime" / "tests"
+sys.path[:0] = [str(RUNTIME_TESTS), str(RUNTIME_TESTS / "serve")]
 
 
 @pytest.fixture(scope="session")
 def a_contract() -> Contract:
     """The small contract that the runtime's own tests use."""
-    made: Contract = _load("contracts", ROOT / "runtime/tests/contracts.py").contract()
+    made: Contract = importlib.import_module("contracts").contract()
     return made

@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -13,7 +13,7 @@ from msgspec import Struct
 from bedside_runtime import adapters, canonical, contract, environment, golden
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.contract import Contract
-from bedside_runtime.errors import IntegrityError
+from bedside_runtime.errors import ContractInvalid, IntegrityError
 
 Stage: TypeAlias = Literal["loading", "verifying"]
 
@@ -95,8 +95,16 @@ def load(
     report = golden.replay(cases, found.output, found.golden.tolerance, predictor)
     clock.lap("golden")
     release = canonical.digest(files[contract.FILE_NAME])
-    card = canonical.decode(files[CARD]) if CARD in files else None
+    card = _card(files)
     return Loaded(found, release, predictor, cases, card, report, clock.timings, notes)
+
+
+def _card(files: Mapping[str, bytes]) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the model card; a release without one has none to show."""
+    try:
+        return canonical.decode(files[CARD]) if CARD in files else None
+    except canonical.NotStrictJSON as error:
+        raise ContractInvalid(f"{CARD} cannot be read: {error}") from None
 
 
 class _Clock:

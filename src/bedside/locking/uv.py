@@ -102,7 +102,7 @@ class Uv:
 
     def _run(self, *parts: list[str], input: str | None = None) -> Completed:  # noqa: A002 - as in Runner
         command = [uv_distribution.find_uv_bin(), *(argument for part in parts for argument in part)]
-        environment = {"UV_NO_PROGRESS": "1", "VIRTUAL_ENV": "", "UV_LINK_MODE": "copy"}
+        environment = {"UV_NO_PROGRESS": "1", "VIRTUAL_ENV": ""}
         return self.runner.run(command, input=input, env=environment, timeout=_TIMEOUT)
 
 

@@ -18,8 +18,7 @@ POD_TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 """Where each kind keeps the pod it makes."""
 
-SERVING_KINDS = ("Deployment", "StatefulSet")
-"""Kinds whose pods answer requests for as long as there is somebody to ask."""
+REPLICATED = ("Deployment", "StatefulSet", "ReplicaSet")
 
 
 def place(node: Node) -> Place:
@@ -34,17 +33,17 @@ class KubeObject:
     node: Node
     namespace: str
 
-    @cached_property
+    @property
     def kind(self) -> str:
         """``Deployment``."""
         return self.node.at("kind").text
 
-    @cached_property
+    @property
     def group(self) -> str:
         """``apps`` of ``apps/v1``; empty for the core group."""
         return self.node.at("apiVersion").text.rpartition("/")[0]
 
-    @cached_property
+    @property
     def name(self) -> str:
         """``metadata.name``."""
         return self.node.at("metadata", "name").text

@@ -1,7 +1,6 @@
 """What a kustomization changes in the objects it names: as much as the rules need to see the result."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from bedside.policy.yamltree import Node
 
@@ -13,17 +12,16 @@ class Kustomization:
     directory: str
     node: Node
 
-    @cached_property
-    def resources(self) -> frozenset[str]:
-        """Paths of the files and directories that it names."""
-        return frozenset(_joined(self.directory, item.text) for item in self.node.at("resources").items()) - {""}
-
     def covers(self, path: str) -> bool:
         """Whether ``path`` lies in its directory, or is named in its ``resources`` from outside."""
-        parts = path.split("/")
-        if "/".join(parts[:-1]) == self.directory:
+        base = self.directory + "/" if self.directory else ""
+        if path.startswith(base) and "/" not in path[len(base) :]:
             return True
-        return any("/".join(parts[:length]) in self.resources for length in range(1, len(parts) + 1))
+        return any(
+            path == target or path.startswith(target + "/")
+            for item in self.node.at("resources").items()
+            if (target := _joined(self.directory, item.text))
+        )
 
     @property
     def generated(self) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ from typing import Any
 from bedside.policy import applications, dockerfiles, requirement_files, yamltree
 from bedside.policy.applications import Application, Route
 from bedside.policy.dockerfiles import Dockerfile
-from bedside.policy.kubernetes import SERVING_KINDS, KubeObject, Pod
+from bedside.policy.kubernetes import KubeObject, Pod
 from bedside.policy.kustomize import Kustomization
 from bedside.policy.place import Hit, Place, SourceFile
 from bedside.policy.requirement_files import RequirementsFile
@@ -53,75 +53,50 @@ class Picture:
         """Every pod or pod template."""
         return tuple(item.pod for item in self.objects if item.pod is not None)
 
-    @cached_property
-    def _by_kind(self) -> dict[str, list[KubeObject]]:
-        found: dict[str, list[KubeObject]] = {}
-        for item in self.objects:
-            found.setdefault(item.kind, []).append(item)
-        return found
-
     def of(self, *kinds: str) -> tuple[KubeObject, ...]:
         """Objects of these kinds."""
-        return tuple(item for kind in kinds for item in self._by_kind.get(kind, ()))
+        return tuple(item for item in self.objects if item.kind in kinds)
 
     @cached_property
-    def _generated(self) -> frozenset[tuple[str, str]]:
-        return frozenset(made for item in self.kustomizations for made in item.generated)
+    def _known(self) -> frozenset[tuple[str, str, str]]:
+        own = {(item.kind, item.namespace, item.name) for item in self.objects}
+        made = {(kind, "*", name) for item in self.kustomizations for kind, name in item.generated}
+        return frozenset(own | made)
 
     def defines(self, kind: str, namespace: str, name: str) -> bool:
         """Whether an object is defined; where either side names no namespace, the name decides."""
-        return (kind, name) in self._generated or self.find(kind, namespace, name) is not None
-
-    @cached_property
-    def _by_name(self) -> dict[tuple[str, str], list[KubeObject]]:
-        found: dict[tuple[str, str], list[KubeObject]] = {}
-        for item in self.objects:
-            found.setdefault((item.kind, item.name), []).append(item)
-        return found
+        if {(kind, namespace, name), (kind, "", name), (kind, "*", name)} & self._known:
+            return True
+        return not namespace and any(item[0] == kind and item[2] == name for item in self._known)
 
     def find(self, kind: str, namespace: str, name: str) -> KubeObject | None:
         """The object of that name."""
-        for item in self._by_name.get((kind, name), ()):
-            if not namespace or not item.namespace or item.namespace == namespace:
+        for item in self.of(kind):
+            if item.name == name and (not namespace or not item.namespace or item.namespace == namespace):
                 return item
         return None
-
-    @cached_property
-    def _by_label(self) -> dict[tuple[str, str], list[Pod]]:
-        found: dict[tuple[str, str], list[Pod]] = {}
-        for pod in self.pods:
-            for label in pod.labels.items():
-                found.setdefault(label, []).append(pod)
-        return found
 
     def selected(self, service: KubeObject) -> tuple[Pod, ...]:
         """The pods that a Service sends to."""
         wanted = service.spec.at("selector").strings()
-        first = next(iter(wanted.items()), None)
         return tuple(
             pod
-            for pod in (self._by_label.get(first, ()) if first is not None else ())
-            if same_namespace(pod.owner, service) and wanted.items() <= pod.labels.items()
+            for pod in self.pods
+            if wanted and same_namespace(pod.owner, service) and wanted.items() <= pod.labels.items()
         )
 
     @cached_property
     def serving(self) -> tuple[Pod, ...]:
         """Pods of replicated workloads that some Service sends to."""
         behind = {id(pod) for service in self.of("Service") for pod in self.selected(service)}
-        return tuple(pod for pod in self.pods if id(pod) in behind and pod.owner.kind in SERVING_KINDS)
-
-    @cached_property
-    def _scaled(self) -> dict[tuple[str, str], list[KubeObject]]:
-        found: dict[tuple[str, str], list[KubeObject]] = {}
-        for item in self.of("HorizontalPodAutoscaler", "ScaledObject"):
-            target = item.spec.at("scaleTargetRef")
-            found.setdefault((target.at("kind").text or "Deployment", target.at("name").text), []).append(item)
-        return found
+        return tuple(pod for pod in self.pods if id(pod) in behind and pod.owner.kind in ("Deployment", "StatefulSet"))
 
     def autoscaler(self, workload: KubeObject) -> KubeObject | None:
         """The autoscaler that owns a workload's replicas."""
-        for item in self._scaled.get((workload.kind, workload.name), ()):
-            if same_namespace(item, workload):
+        for item in self.of("HorizontalPodAutoscaler", "ScaledObject"):
+            target = item.spec.at("scaleTargetRef")
+            kind = target.at("kind").text or "Deployment"
+            if (kind, target.at("name").text) == (workload.kind, workload.name) and same_namespace(item, workload):
                 return item
         return None
 

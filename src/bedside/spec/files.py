@@ -1,6 +1,5 @@
 """The files that a bedside.toml names: there, readable, inside the project, and what they should be."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bedside.spec.rules import Problem
+from bedside_runtime import canonical
 
 _REMOTE = ("s3://", "gs://", "az://", "http://", "https://")
 
@@ -90,9 +90,9 @@ def _card(root: Path, name: str) -> Iterator[Problem]:
     if refused:
         return
     try:
-        card = json.loads((root / name).read_bytes())
-    except (ValueError, RecursionError):
-        yield Problem("BED-SPEC-045", "model.card", f"{name!r} is no JSON", "Write the card as one JSON object.")
+        card = canonical.decode((root / name).read_bytes())
+    except canonical.NotStrictJSON as error:
+        yield Problem("BED-SPEC-045", "model.card", f"{name!r}: {error}", "Write the card as one JSON object.")
         return
     if not isinstance(card, dict):
         yield Problem("BED-SPEC-045", "model.card", f"{name!r} is no JSON object", "Write the card as one JSON object.")

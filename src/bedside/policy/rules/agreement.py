@@ -50,9 +50,8 @@ def _probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
 
 def _serving_probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
     """Probes of the containers that the application's own image runs in."""
-    own = {id(container.node) for container in _application_containers(picture)}
     for container, name, probe in _probes(picture):
-        if id(container.node) in own:
+        if container in _application_containers(picture):
             yield container, name, probe
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 
-from bedside.policy.kubernetes import SERVING_KINDS, KubeObject, Pod, place, selects
+from bedside.policy.kubernetes import KubeObject, Pod, place, selects
 from bedside.policy.picture import Picture, same_namespace
 from bedside.policy.place import Hit
 from bedside.policy.yamltree import Node
@@ -204,7 +204,7 @@ def node_port(picture: Picture) -> Iterator[Hit]:
         kind = service.spec.at("type")
         limited = service.spec.at("loadBalancerSourceRanges").items()
         internal = any("internal" in key or node.text == "internal" for key, node in service.annotations.pairs())
-        serving = any(pod.owner.kind in SERVING_KINDS for pod in picture.selected(service))
+        serving = any(pod in picture.serving for pod in picture.selected(service))
         if (
             serving
             and picture.of("Ingress", "HTTPRoute")

@@ -1,0 +1,86 @@
+"""`bedside predict` against the real server around a model in plain Python."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served import EXPECTED, PATIENT, serving
+
+from bedside.cli.main import run
+from bedside.errors import GateRefused, ToolFailed, UsageError
+from bedside.stages.predict import predict
+
+HEADING = "patient,age,temperature,lactate,admission,ventilated\n"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving() as served:
+        yield f"http://127.0.0.1:{served.port}"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("body", [PATIENT, {"inputs": PATIENT}, {"instances": [PATIENT]}, [PATIENT]])
+def test_every_form_of_a_json_file_is_understood(url: str, tmp_path: Path, body: Any) -> None:
+    answered = predict(url, write(tmp_path / "p.json", json.dumps(body)))
+    assert [row["value"] for row in answered.rows] == [EXPECTED]
+    assert answered.release["name"] == "icu-test"
+
+
+def test_a_csv_is_answered_row_by_row_and_keeps_its_other_columns_here(url: str, tmp_path: Path) -> None:
+    lines = "".join(f"p{number},63,37.2,1.1,Emergency,false\n" for number in range(250))
+    seen: list[tuple[int, int]] = []
+    file = write(tmp_path / "c.csv", HEADING + lines + "last,63,37.2,,Emergency,0\n")
+    answered = predict(url, file, on_rows=lambda done, everything: seen.append((done, everything)))
+    assert [row["patient"] for row in answered.rows] == [f"p{number}" for number in range(250)] + ["last"]
+    assert {row["value"] for row in answered.rows[:250]} == {EXPECTED}
+    assert answered.rows[-1]["flags"] == [{"code": "missing", "input": "lactate"}]
+    assert answered.unsent == ("patient",)
+    assert seen == [(100, 251), (200, 251), (251, 251)]
+
+
+def test_a_refused_csv_names_the_row_and_never_the_value(url: str, tmp_path: Path) -> None:
+    rows = "a,63,37.2,1.1,Emergency,false\n" * 120 + "b,canary,37.2,1.1,Emergency,false\n"
+    with pytest.raises(GateRefused) as refused:
+        predict(url, write(tmp_path / "c.csv", HEADING + rows))
+    assert "row 121: age must be a number" in str(refused.value)
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("p.json", "{", "no JSON"),
+        ("p.json", "3", "neither an object nor a list"),
+        ("c.csv", HEADING, "no row"),
+        ("c.csv", HEADING + "a,1\n", "line 2 has not as many cells"),
+    ],
+)
+def test_a_file_that_cannot_be_sent_is_refused_here(url: str, tmp_path: Path, name: str, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        predict(url, write(tmp_path / name, text))
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(url: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        predict(url, tmp_path / "none.json")
+
+
+def test_no_server_is_an_outside_failure_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ToolFailed, match="no answer") as refused:
+        predict("http://127.0.0.1:9", write(tmp_path / "p.json", json.dumps(PATIENT)))
+    assert "bedside serve" in refused.value.remedy
+
+
+def test_the_command_writes_one_line_a_prediction(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "p.json", json.dumps([PATIENT, PATIENT]))
+    assert run(["predict", url, str(file)]) == 0
+    said = capsys.readouterr()
+    assert [json.loads(line)["value"] for line in said.out.splitlines()] == [EXPECTED, EXPECTED]
+    assert "2 answered by icu-test 1.2.3" in said.err
