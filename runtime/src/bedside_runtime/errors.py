@@ -99,3 +99,35 @@ class PortUnavailable(BedsideRuntimeError):
     exit_code = 4
     code = "port-unavailable"
     remedy = "Choose another port, or 0 for a free one."
+
+
+class AuditUnavailable(BedsideRuntimeError):
+    """The audit log takes no record, so nobody may be answered."""
+
+    exit_code = 4
+    code = "audit-unavailable"
+    remedy = "Look at the volume of the audit log: space, mount, errors of the disk. Then start the process again."
+
+
+class AuditBusy(BedsideRuntimeError):
+    """Another process writes this audit log."""
+
+    exit_code = 4
+    code = "audit-busy"
+    remedy = "Give every pod an audit directory of its own; end the other process."
+
+
+class AuditUnreadable(BedsideRuntimeError):
+    """The last segment of the audit log holds nothing that a new one could follow."""
+
+    exit_code = 3
+    code = "audit-unreadable"
+    remedy = "Keep the directory as it is for `bedside audit verify`, and start with another one."
+
+
+class AuditKeyInvalid(BedsideRuntimeError):
+    """A key of the audit log is missing or is none. The message never holds the key."""
+
+    exit_code = 2
+    code = "audit-key-invalid"
+    remedy = "Mount the key that [audit] in bedside.toml asks for; docs/audit-format.md says how to make one."

@@ -4,7 +4,7 @@ docs/audit-format.md is the same in prose. A released schema is never changed: w
 optional, and verified logs of every released version are kept among the tests.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -159,10 +159,13 @@ class Refusal(Struct, frozen=True, tag_field="kind", tag="refusal"):
     duration_us: int
 
 
+EndReason: TypeAlias = Literal["rotation", "stop"]
+
+
 class End(Struct, frozen=True, tag_field="kind", tag="end"):
     """The segment was closed on purpose. Only a checkpoint follows."""
 
-    reason: Literal["rotation", "stop"]
+    reason: EndReason
 
 
 Body = Genesis | Checkpoint | Heartbeat | Lifecycle | Refusal | End

@@ -1,0 +1,160 @@
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+
+import pytest
+from simulated import SimulatedDisk
+from test_writer import body, judged, requests, writer
+
+from bedside_runtime.audit.log import AuditLog
+from bedside_runtime.audit.verify import Verdict
+from bedside_runtime.audit.writer import Settings
+from bedside_runtime.errors import AuditUnavailable
+
+Ticket = Future[None]
+
+
+def deliver(tickets: Sequence[Ticket], error: AuditUnavailable | None) -> None:
+    for ticket in tickets:
+        if error is None:
+            ticket.set_result(None)
+        else:
+            ticket.set_exception(error)
+
+
+def opened(disk: SimulatedDisk, on_failure: Callable[[str], None] = lambda _: None) -> AuditLog[Ticket]:
+    log = AuditLog(writer(disk, Settings()), deliver, on_failure=on_failure, tick_seconds=0.01)
+    log.open()
+    return log
+
+
+def hand_in(log: AuditLog[Ticket], number: int) -> Ticket:
+    ticket = Ticket()
+    log.submit(body(number), ticket)
+    return ticket
+
+
+def test_a_ticket_is_delivered_once_its_entry_is_durable() -> None:
+    disk = SimulatedDisk()
+    log = opened(disk)
+    hand_in(log, 1).result(5)
+    assert requests(disk) == ["r-1"]
+    assert all(item.synced == len(item.data) for item in disk.entries.values())
+    log.close()
+    assert judged(disk).closed
+
+
+class SlowDisk(SimulatedDisk):
+    """Syncs only when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_sync, self.syncing = threading.Event(), threading.Event()
+        self.may_sync.set()
+
+    def operation(self, name: str) -> None:
+        if name == "sync":
+            self.syncing.set()
+            assert self.may_sync.wait(5)
+        super().operation(name)
+
+
+def test_those_who_wait_share_one_sync() -> None:
+    disk = SlowDisk()
+    log = opened(disk)
+    disk.may_sync.clear()
+    disk.syncing.clear()
+    first = hand_in(log, 0)
+    assert disk.syncing.wait(5)
+    before = disk.operations.count("sync")
+    others = [hand_in(log, number) for number in range(1, 65)]
+    assert not any(ticket.done() for ticket in (first, *others))
+    disk.may_sync.set()
+    assert not wait([first, *others], 5).not_done
+    assert disk.operations.count("sync") - before == 2
+    log.close()
+
+
+def test_closing_writes_what_was_handed_in_and_takes_no_more() -> None:
+    disk = SlowDisk()
+    log = opened(disk)
+    disk.may_sync.clear()
+    tickets = [hand_in(log, number) for number in range(10)]
+    closing = threading.Thread(target=log.close)
+    closing.start()
+    disk.may_sync.set()
+    closing.join(5)
+    assert all(ticket.done() and ticket.exception() is None for ticket in tickets)
+    assert judged(disk).verdict is Verdict.INTACT
+    assert log.state == "closed"
+    with pytest.raises(AuditUnavailable):
+        hand_in(log, 11)
+
+
+def test_a_failed_sync_fails_all_who_wait_and_all_who_come() -> None:
+    disk, reasons = SlowDisk(), []
+    log = opened(disk, reasons.append)
+    disk.may_sync.clear()
+    disk.syncing.clear()
+    tickets = [hand_in(log, 0)]
+    assert disk.syncing.wait(5)
+    tickets += [hand_in(log, number) for number in range(1, 20)]
+    disk.fail_at = len(disk.operations)
+    disk.may_sync.set()
+    assert not wait(tickets, 5).not_done
+    assert all(isinstance(ticket.exception(), AuditUnavailable) for ticket in tickets)
+    assert log.state == "failed"
+    assert len(reasons) == 1
+    with pytest.raises(AuditUnavailable):
+        hand_in(log, 30)
+    with pytest.raises(AuditUnavailable):
+        log.close()
+
+
+def test_a_heartbeat_that_fails_takes_nobodys_answer_back() -> None:
+    disk, failed = SimulatedDisk(), threading.Event()
+    log = opened(disk, lambda _: failed.set())
+    ticket = hand_in(log, 0)
+    ticket.result(5)
+    disk.fail_at = len(disk.operations) + 5
+    assert failed.wait(5)
+    assert ticket.exception() is None
+    assert log.state == "failed"
+
+
+def test_a_defect_in_an_entry_latches_like_a_failed_disk() -> None:
+    log = opened(SimulatedDisk())
+    ticket = Ticket()
+    log.submit(lambda _: b"%d" % (1 // 0), ticket)
+    assert isinstance(ticket.exception(5), AuditUnavailable)
+    assert log.failure == "defect in the audit log: ZeroDivisionError"
+
+
+def test_little_space_is_a_state_of_its_own() -> None:
+    disk = SimulatedDisk(free_bytes=0)
+    log = opened(disk)
+    hand_in(log, 0).result(5)
+    for _ in range(500):
+        if log.state == "space-low":
+            break
+        threading.Event().wait(0.01)
+    assert log.state == "space-low"
+    log.close()
+
+
+def test_entries_of_many_threads_stand_in_one_chain() -> None:
+    disk = SimulatedDisk()
+    log = opened(disk)
+
+    def caller(start: int) -> None:
+        for number in range(start, start + 50):
+            hand_in(log, number).result(5)
+
+    threads = [threading.Thread(target=caller, args=(number * 50,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    log.close()
+    assert judged(disk).verdict is Verdict.INTACT
+    assert sorted(requests(disk)) == sorted(f"r-{number}" for number in range(400))
