@@ -4,6 +4,7 @@ Whatever happens further in, what leaves is a response of ours; an unexpected ex
 and the log gets its class and place, never its text, which may quote a patient.
 """
 
+import asyncio
 import secrets
 import time
 import traceback
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bedside_runtime.errors import BedsideRuntimeError
 from bedside_runtime.serve.logs import EventLog
 from bedside_runtime.serve.metrics import Metrics
-from bedside_runtime.serve.problems import Problem, from_domain, response
+from bedside_runtime.serve.problems import Problem, from_domain, not_ready, response
 
 _SAFE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _LONGEST_ID = 128
@@ -53,6 +54,8 @@ class Boundary:
             await self._app(scope, receive, answer.send)
         except ClientDisconnect:
             answer.status = 499  # nginx's number for a client that went away; nobody reads an answer
+        except asyncio.CancelledError:  # the process ends and its grace is over: say so instead of breaking off
+            await self._problem(not_ready("draining"), request, receive, answer)
         except Problem as problem:
             await self._problem(problem, request, receive, answer)
         except BedsideRuntimeError as error:

@@ -173,13 +173,13 @@ def _binary_size(tensor: Mapping[str, Any], name: str) -> int | None:
 
 def _column(tensor: Mapping[str, Any], item: Input, count: int, data: bytes, size: int | None) -> list[object]:
     kind = tensor.get("datatype")
-    if kind not in tensors.ACCEPTED[item.type]:
+    if not isinstance(kind, str) or kind not in tensors.ACCEPTED[item.type]:
         accepted = ", ".join(sorted(tensors.ACCEPTED[item.type]))
         raise tensors.TensorInvalid(f"{item.name}: datatype must be one of {accepted}")
     if size is None:
         values = tensors.from_json(tensor.get("data"), count, item.name)
     else:
-        values = tensors.from_binary(data, str(kind), count, item.name)
+        values = tensors.from_binary(data, kind, count, item.name)
     unit = _parameters(tensor, item.name).get("unit")
     return values if unit is None else [None if value is None else {"value": value, "unit": unit} for value in values]
 

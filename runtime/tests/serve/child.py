@@ -1,0 +1,49 @@
+"""A serving process around the small test model, for tests with real signals: ``child.py SETTINGS-JSON``.
+
+Settings: ``serve`` (changes to the contract's settings), ``load_seconds``, ``predict_seconds``, ``fail``, ``port``.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from served import QUICK, loaded
+
+from bedside_runtime.contract import Row, Scalar
+from bedside_runtime.errors import BedsideRuntimeError, GoldenMismatch
+from bedside_runtime.loading import Loaded
+from bedside_runtime.serve import server
+from bedside_runtime.serve.logs import EventLog
+from contracts import Logistic
+
+ASKED = json.loads(sys.argv[1])
+
+
+class Slow(Logistic):
+    """Takes its time with a patient of 99 years, as no golden case is."""
+
+    def predict(self, rows: Sequence[Row]) -> Sequence[Scalar]:
+        if any(row[0] == 99 for row in rows):
+            time.sleep(ASKED.get("predict_seconds", 0.0))
+        return super().predict(rows)
+
+
+def load(on_stage: server.OnStage, on_contract: server.OnContract) -> Loaded:
+    given = loaded(Slow(), type(QUICK)(**{"drain_seconds": 0.0, "openapi": True, **ASKED.get("serve", {})}))
+    on_contract(given.contract)
+    time.sleep(ASKED.get("load_seconds", 0.0))
+    on_stage("verifying")
+    if ASKED.get("fail"):
+        raise GoldenMismatch("Jane Canary")
+    return given
+
+
+try:
+    server.end(server.serve(load, server.Address("127.0.0.1", ASKED.get("port", 0), 0), EventLog()))
+except BedsideRuntimeError as error:
+    print(error, error.remedy, file=sys.stderr)
+    server.end(error.exit_code)

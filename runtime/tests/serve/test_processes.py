@@ -1,0 +1,160 @@
+"""A real process with real signals."""
+
+import contextlib
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served import PATIENT
+
+CHILD = Path(__file__).with_name("child.py")
+SLOW = json.dumps({"inputs": PATIENT | {"age": 99}})
+
+
+class Running:
+    def __init__(self, log: Path, **asked: Any) -> None:
+        self.log = log
+        with log.open("w") as stderr:
+            self.child = subprocess.Popen([sys.executable, str(CHILD), json.dumps(asked)], stderr=stderr)
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            for line in self.log.read_text().splitlines():
+                if line.startswith("{") and (found := json.loads(line))["event"] == event:
+                    return dict(found)
+            time.sleep(0.02)
+        raise AssertionError(f"never {event}: {self.log.read_text()}")
+
+    def signal(self) -> None:
+        self.child.send_signal(signal.SIGTERM)
+
+    def ask(self, method: str = "GET", path: str = "/readyz", body: str | None = None) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.wait_for("listening")["port"], timeout=15)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+    def ask_slowly(self) -> tuple[threading.Thread, list[tuple[int, Any]]]:
+        answers: list[tuple[int, Any]] = []
+        thread = threading.Thread(target=lambda: answers.append(self.ask("POST", "/predict", SLOW)))
+        thread.start()
+        time.sleep(0.3)
+        return thread, answers
+
+
+@contextlib.contextmanager
+def running(tmp_path: Path, **asked: Any) -> Iterator[Running]:
+    process = Running(tmp_path / "log", **asked)
+    try:
+        yield process
+    finally:
+        process.child.kill()
+        process.child.wait(10)
+
+
+def test_sigterm_finishes_what_is_in_flight_and_exits_0(tmp_path: Path) -> None:
+    with running(tmp_path, predict_seconds=1.5) as process:
+        process.wait_for("ready")
+        thread, answers = process.ask_slowly()
+        process.signal()
+        assert process.child.wait(10) == 0
+        thread.join(5)
+        assert answers[0][0] == 200
+        with pytest.raises(ConnectionRefusedError):
+            process.ask()
+
+
+def test_a_prediction_that_outlasts_the_grace_does_not_hold_the_process(tmp_path: Path) -> None:
+    with running(tmp_path, predict_seconds=30.0, serve={"shutdown_seconds": 1.0}) as process:
+        process.wait_for("ready")
+        thread, answers = process.ask_slowly()
+        started = time.monotonic()
+        process.signal()
+        assert process.child.wait(10) == 0
+        assert time.monotonic() - started < 8
+        thread.join(5)
+        assert [(status, problem["reason"]) for status, problem in answers] == [(503, "draining")]
+
+
+def test_while_draining_it_answers_and_says_that_it_is_not_ready(tmp_path: Path) -> None:
+    with running(tmp_path, serve={"drain_seconds": 2.0}) as process:
+        process.wait_for("ready")
+        process.signal()
+        process.wait_for("draining")
+        assert process.ask()[1]["reason"] == "draining"
+        assert process.ask("POST", "/predict", json.dumps({"inputs": PATIENT}))[0] == 200
+        assert process.child.wait(10) == 0
+
+
+def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
+    with running(tmp_path, serve={"drain_seconds": 60.0}) as process:
+        process.wait_for("ready")
+        process.signal()
+        process.wait_for("draining")
+        process.signal()
+        assert process.child.wait(5) == 1
+
+
+def test_sigterm_while_loading_does_not_wait_for_the_load(tmp_path: Path) -> None:
+    with running(tmp_path, load_seconds=60.0) as process:
+        process.wait_for("listening")
+        assert process.ask()[1]["reason"] == "loading"
+        process.signal()
+        assert process.child.wait(5) == 0
+
+
+def test_a_failed_load_exits_non_zero_after_its_grace_and_says_only_its_code(tmp_path: Path) -> None:
+    with running(tmp_path, fail=True, serve={"failed_exit_seconds": 0.5}) as process:
+        assert process.wait_for("failed")["reason"] == "golden-mismatch"
+        assert process.child.wait(10) == 3
+    assert "Canary" not in (tmp_path / "log").read_text()
+
+
+def test_sigterm_ends_a_failed_process_at_once_and_non_zero(tmp_path: Path) -> None:
+    with running(tmp_path, fail=True) as process:
+        process.wait_for("failed")
+        process.signal()
+        assert process.child.wait(5) == 3
+
+
+def test_a_port_that_is_taken_is_a_clear_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with running(tmp_path, port=port) as process:
+            assert process.child.wait(10) == 4
+    assert f"port {port} on 127.0.0.1 cannot be listened on" in (tmp_path / "log").read_text()
+
+
+def test_probes_answer_while_a_prediction_blocks(tmp_path: Path) -> None:
+    with running(tmp_path, predict_seconds=2.0) as process:
+        process.wait_for("ready")
+        thread, answers = process.ask_slowly()
+        assert process.ask("GET", "/livez")[0] == 200
+        assert process.ask("GET", "/readyz")[0] == 200
+        assert answers == []
+        thread.join(10)
+        assert answers[0][0] == 200
+
+
+def test_an_idle_connection_is_closed_when_the_process_stops(tmp_path: Path) -> None:
+    with running(tmp_path) as process:
+        process.wait_for("ready")
+        with socket.create_connection(("127.0.0.1", process.wait_for("listening")["port"]), timeout=10) as idle:
+            idle.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            received = b""
+            while not received.endswith(b"}"):
+                received += idle.recv(65536)
+            process.signal()
+            assert idle.recv(65536) == b""
+        assert process.child.wait(10) == 0
