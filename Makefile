@@ -39,8 +39,8 @@ docs: setup  ## Write docs/reference from the code
 	$(RUN)/python -m scripts.reference
 	$(RUN)/python -m bedside.spec.schema
 
-lock: $(UV)  ## Resolve requirements.lock again from both pyproject.toml files
-	$(UV) pip compile pyproject.toml runtime/pyproject.toml --group dev -q --upgrade \
+lock: $(UV)  ## Resolve requirements.lock again from both pyproject.toml files (UPGRADE=--upgrade: newest versions)
+	$(UV) pip compile pyproject.toml runtime/pyproject.toml --group dev -q $(UPGRADE) \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-package bedside --no-emit-package bedside-runtime -o requirements.lock
 

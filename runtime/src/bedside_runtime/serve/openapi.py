@@ -74,9 +74,15 @@ def _schemas(contract: Contract) -> dict[str, Any]:
         "Instance": instance,
         "Request": {"oneOf": [_only("inputs", {"$ref": f"{_REF}Instance"}), _only("instances", instances)]},
         "Answer": _answer(contract.output),
-        "Probe": _only("status", {"type": "string"}, reason={"type": "string"}),
+        "Probe": _probe_schema(),
         "Problem": _problem_schema(),
     }
+
+
+def _probe_schema() -> dict[str, Any]:
+    flag = {"type": "boolean"}
+    schema = _only("status", {"type": "string"}, reason={"type": "string"})
+    return schema | {"properties": schema["properties"] | {"ready": flag, "live": flag}}
 
 
 def _only(name: str, schema: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:
