@@ -131,3 +131,11 @@ class AuditKeyInvalid(BedsideRuntimeError):
     exit_code = 2
     code = "audit-key-invalid"
     remedy = "Mount the key that [audit] in bedside.toml asks for; docs/audit-format.md says how to make one."
+
+
+class RecordTooLarge(BedsideRuntimeError):
+    """A request is larger than one audit record holds, so it is not answered."""
+
+    exit_code = 2
+    code = "record-too-large"
+    remedy = "Send fewer instances in one request."

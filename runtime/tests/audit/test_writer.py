@@ -10,8 +10,9 @@ from simulated import PowerCut, SimulatedDisk
 from bedside_runtime import canonical
 from bedside_runtime.audit import record
 from bedside_runtime.audit.chain import MAX_GROUP
+from bedside_runtime.audit.privacy import KeepsNothing
 from bedside_runtime.audit.verify import Report, Verdict
-from bedside_runtime.audit.writer import KeepNothing, Position, Settings, Writer
+from bedside_runtime.audit.writer import Position, Settings, Writer
 from bedside_runtime.errors import AuditUnavailable, AuditUnreadable
 
 SMALL = Settings(record.Promises(8, 60.0, 30.0), segment_bytes=4_000, reserve_bytes=1_000, low_water_bytes=1_000)
@@ -37,7 +38,7 @@ def body(number: int) -> bytes:
 
 def writer(disk: SimulatedDisk, settings: Settings = SMALL, clock: SetClock | None = None, boot: str = "b0") -> Writer:
     identity = record.Identity("icu", "1.0.0", RELEASE, None, POD, boot)
-    return Writer(disk, identity, settings, clock or SetClock(), keeping=KeepNothing())
+    return Writer(disk, identity, settings, clock or SetClock(), keeping=KeepsNothing([], RELEASE, None))
 
 
 def opened(disk: SimulatedDisk, settings: Settings = SMALL, clock: SetClock | None = None, boot: str = "b0") -> Writer:

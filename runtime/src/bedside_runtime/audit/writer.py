@@ -20,8 +20,8 @@ from bedside_runtime.errors import AuditUnavailable
 
 _Result = TypeVar("_Result")
 
-MAX_BODY: Final = MAX_RECORD - 4096
-"""Longest body that a record takes, bytes; the rest is left for its envelope."""
+MAX_BODY: Final = MAX_RECORD // 2
+"""Longest body that is taken, bytes; what is left is for base64, padding and the envelope."""
 
 
 class Settings(Struct, frozen=True):
@@ -60,14 +60,6 @@ class Keeping(Protocol):
     def begin(self, pod: str, segment: int) -> record.Payload:
         """Start a segment, with a new data key where there is one."""
         ...
-
-
-class KeepNothing:
-    """No trace of the inputs."""
-
-    def begin(self, pod: str, segment: int) -> record.Payload:  # noqa: ARG002 - the protocol's signature
-        """Say so in the genesis record."""
-        return record.Payload("none")
 
 
 class Writer:

@@ -1,0 +1,125 @@
+"""The body of a prediction's record, and the canonical bytes of inputs. Pure.
+
+This is the path of every answer, so it does not go through the general encoder: msgspec writes the strings, and
+numbers are written as RFC 8785 has them. A property test holds it byte for byte to `canonical.encode`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType, NoneType
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from bedside_runtime import canonical
+from bedside_runtime.contract import Cell, Row, Scalar
+from bedside_runtime.inputs import Flag
+
+_EXACT: Final = 2**53
+
+
+class Answered(Struct, frozen=True):
+    """One answered row. Fields stand in canonical order."""
+
+    band: str | None
+    flags: tuple[Flag, ...]
+    value: Raw
+
+
+class _Prediction(Struct, frozen=True):
+    """Fields stand in canonical order."""
+
+    batch: int
+    caller: str | None
+    duration_us: int
+    image: str | None
+    inputs: Raw
+    kind: str
+    outputs: Sequence[Answered]
+    release: str
+    request: str
+
+
+class Asked(Struct, frozen=True):
+    """Of one request, all but its inputs.
+
+    Attributes:
+        request: Request id.
+        caller: Authenticated caller; ``None`` where nobody authenticates.
+        duration_us: Microseconds spent predicting.
+        outputs: Value, band and flags of each row.
+    """
+
+    request: str
+    caller: str | None
+    duration_us: int
+    outputs: Sequence[tuple[Scalar, str | None, tuple[Flag, ...]]]
+
+
+def body(asked: Asked, inputs: bytes, release: str, image: str | None) -> bytes:
+    """Return the canonical bytes of one prediction's body.
+
+    Args:
+        asked: Who asked, what was answered.
+        inputs: Canonical JSON: what is kept of the inputs, or ``null``.
+        release: Release digest.
+        image: Image digest.
+    """
+    outputs = [Answered(band, flags, Raw(cell(value))) for value, band, flags in asked.outputs]
+    return msgspec.json.encode(
+        _Prediction(
+            len(outputs),
+            asked.caller,
+            asked.duration_us,
+            image,
+            Raw(inputs),
+            "prediction",
+            outputs,
+            release,
+            asked.request,
+        )
+    )
+
+
+class CanonicalInputs:
+    """Writes rows as canonical objects, input name to value in the declared unit."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        order = sorted(range(len(names)), key=lambda index: names[index].encode("utf-16-be"))
+        self._parts = tuple((index, msgspec.json.encode(names[index]) + b":") for index in order)
+
+    def row(self, cells: Row) -> bytes:
+        """Return the canonical object of one row."""
+        return b"{%b}" % b",".join([name + cell(cells[index]) for index, name in self._parts])
+
+    def rows(self, rows: Sequence[Row]) -> bytes:
+        """Return the canonical array of all rows."""
+        return b"[%b]" % b",".join(map(self.row, rows))
+
+
+def cell(value: Cell) -> bytes:
+    """Return the canonical bytes of one value."""
+    return _WRITE[type(value)](value)
+
+
+def _float(value: float) -> bytes:
+    """ECMAScript's shortest form. Python's agrees with it but for exponents, ``.0`` and the sign of zero."""
+    text = repr(value)
+    if "e" in text or "n" in text:
+        return canonical.encode(value)
+    return (text[:-2] if text.endswith(".0") else text).encode() if value else b"0"
+
+
+def _integer(value: int) -> bytes:
+    return b"%d" % value if -_EXACT < value < _EXACT else canonical.encode(float(value))
+
+
+_WRITE: Final[Mapping[type, Callable[..., bytes]]] = MappingProxyType(
+    {
+        NoneType: lambda _: b"null",
+        bool: lambda value: b"true" if value else b"false",
+        int: _integer,
+        float: _float,
+        str: msgspec.json.encode,
+    }
+)

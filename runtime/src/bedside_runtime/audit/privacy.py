@@ -1,0 +1,97 @@
+"""What is kept of the inputs: nothing, or a keyed digest that proves them and does not show them. Pure.
+
+An HMAC with a secret key lets whoever has the key and the inputs prove that these were the ones. Without the key
+it says nothing, not even to somebody who tries every blood pressure: a plain hash would.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from bedside_runtime.audit import prediction, record
+from bedside_runtime.audit.prediction import Asked, CanonicalInputs
+from bedside_runtime.audit.writer import Entry
+from bedside_runtime.contract import Row
+from bedside_runtime.errors import AuditKeyInvalid
+
+_CONTEXT: Final = b"bedside.audit/1 inputs\n"
+_KEY_CONTEXT: Final = b"bedside.audit/1 key id\n"
+
+
+class Keeper(Protocol):
+    """How inputs are kept: makes entries, and speaks for each segment in its genesis record."""
+
+    def begin(self, pod: str, segment: int) -> record.Payload:
+        """Start a segment."""
+        ...
+
+    def entry(self, asked: Asked, rows: Sequence[Row]) -> Entry:
+        """Return the entry of one answered request."""
+        ...
+
+
+class Keeps:
+    """What all keepers know: the release, the image, the inputs' names."""
+
+    def __init__(self, names: Sequence[str], release: str, image: str | None) -> None:
+        self.inputs = CanonicalInputs(names)
+        self._release, self._image = release, image
+
+    def body(self, asked: Asked, inputs: bytes) -> bytes:
+        """Return a prediction's body with ``inputs`` in it, canonical JSON."""
+        return prediction.body(asked, inputs, self._release, self._image)
+
+
+class KeepsNothing(Keeps):
+    """No trace of the inputs."""
+
+    def begin(self, pod: str, segment: int) -> record.Payload:  # noqa: ARG002 - the protocol's signature
+        """See `Keeper`."""
+        return record.Payload("none")
+
+    def entry(self, asked: Asked, rows: Sequence[Row]) -> Entry:  # noqa: ARG002 - the protocol's signature
+        """See `Keeper`."""
+        return self.body(asked, b"null")
+
+
+class KeepsHmac(Keeps):
+    """HMAC-SHA256 (RFC 2104) of each row's canonical inputs."""
+
+    def __init__(self, names: Sequence[str], release: str, image: str | None, key: bytes) -> None:
+        super().__init__(names, release, image)
+        self._key = key
+
+    def begin(self, pod: str, segment: int) -> record.Payload:  # noqa: ARG002 - the protocol's signature
+        """See `Keeper`."""
+        return record.Payload("hmac", key_id(self._key))
+
+    def entry(self, asked: Asked, rows: Sequence[Row]) -> Entry:
+        """See `Keeper`."""
+        macs = b'","'.join([mac(self._key, self.inputs.row(row)).encode() for row in rows])
+        return self.body(asked, b'["%b"]' % macs)
+
+
+def mac(key: bytes, inputs: bytes) -> str:
+    """Return the HMAC of the canonical bytes of one row's inputs, 64 hexadecimal characters."""
+    return hmac.digest(key, _CONTEXT + inputs, hashlib.sha256).hex()
+
+
+def key_id(key: bytes) -> str:
+    """Return what names ``key`` in the log: 16 hexadecimal characters that say nothing else about it."""
+    return hmac.digest(key, _KEY_CONTEXT, hashlib.sha256).hex()[:16]
+
+
+def read_hmac_key(text: bytes) -> bytes:
+    """Read a key as ``openssl rand -hex 32`` writes it.
+
+    Raises:
+        AuditKeyInvalid: Not 32 to 64 bytes in hexadecimal.
+    """
+    if not re.fullmatch(rb"(?:[0-9a-fA-F]{2}){32,64}\s*", text):
+        raise AuditKeyInvalid(
+            "the HMAC key of the audit log is not 32 to 64 bytes in hexadecimal",
+            remedy="Make one with `openssl rand -hex 32`, and mount it as a secret.",
+        )
+    return bytes.fromhex(text.decode())

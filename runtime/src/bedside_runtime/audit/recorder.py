@@ -1,0 +1,122 @@
+"""The audit log as the service's recorder: on the event loop, one future a request, resolved once it is durable."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+from bedside_runtime.audit.log import AuditLog
+from bedside_runtime.audit.prediction import Asked
+from bedside_runtime.audit.privacy import Keeper
+from bedside_runtime.audit.record import Lifecycle, Refusal, encode
+from bedside_runtime.audit.writer import MAX_BODY, Entry, Writer
+from bedside_runtime.errors import AuditUnavailable, RecordTooLarge
+from bedside_runtime.service import Entry as Answered
+
+OnFailure: TypeAlias = Literal["refuse", "answer-and-alarm"]
+_Waiting: TypeAlias = "asyncio.Future[None]"
+
+
+class AuditRecorder:
+    """Records every answer before it leaves. Made, used and closed on one event loop.
+
+    With ``on_failure = "answer-and-alarm"`` answers leave unrecorded after the log has latched: `unrecorded`
+    counts them, and `alarm` stands in readiness and metrics.
+    """
+
+    def __init__(self, writer: Writer, keeper: Keeper, on_failure: OnFailure, on_latch: Callable[[str], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._keeper = keeper
+        self._answers_anyway = on_failure == "answer-and-alarm"
+        self._log: AuditLog[_Waiting] = AuditLog(writer, self._deliver, on_failure=self._latched)
+        self._on_latch = on_latch
+        self.unrecorded = 0
+
+    def open(self) -> None:
+        """Open the log; blocking.
+
+        Raises:
+            AuditUnavailable, AuditUnreadable, AuditBusy: As `Writer.open`.
+        """
+        self._log.open()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether a record could be written now; readiness depends on it."""
+        return self._log.state == "open" or self.alarm
+
+    @property
+    def alarm(self) -> bool:
+        """Whether answers leave without a record, because the author chose so."""
+        return self._answers_anyway and self._log.state == "failed"
+
+    @property
+    def detail(self) -> str:
+        """Fixed word for readiness: ``open``, ``space-low``, ``failed``, ``closed`` or ``answering-unrecorded``."""
+        return "answering-unrecorded" if self.alarm else self._log.state
+
+    @property
+    def signed(self) -> bool:
+        """Whether checkpoints are signed."""
+        return self._log.signed
+
+    async def record(self, entry: Answered) -> None:
+        """Return once ``entry`` is durable.
+
+        Raises:
+            AuditUnavailable: It is not, and never will be; nobody may be answered.
+            RecordTooLarge: It does not fit into one record.
+        """
+        outputs = [(item.value, item.band, item.flags) for item in entry.predictions]
+        asked = Asked(entry.caller.request, entry.caller.identity, round(entry.seconds * 1e6), outputs)
+        made = self._keeper.entry(asked, [row.cells for row in entry.rows])
+        if isinstance(made, bytes) and len(made) > MAX_BODY:
+            raise RecordTooLarge("the answer does not fit into one record")
+        try:
+            await self._durable(made)
+        except AuditUnavailable:
+            if not self.alarm:
+                raise
+            self.unrecorded += 1
+
+    async def note(self, body: Refusal | Lifecycle) -> None:
+        """Return once ``body`` is durable, or once it is known that it never will be.
+
+        Nobody's answer depends on it: that the log has latched is said by readiness.
+        """
+        try:
+            await self._durable(encode(body))
+        except AuditUnavailable:
+            return
+
+    def heartbeats_say(self, *, ready: bool) -> None:
+        """Set what every heartbeat says about readiness."""
+        self._log.ready = ready
+
+    def close(self) -> None:
+        """Write what waits, end the segment with a checkpoint; blocking.
+
+        Raises:
+            AuditUnavailable: The log has latched.
+        """
+        self._log.close()
+
+    async def _durable(self, entry: Entry) -> None:
+        waiting: _Waiting = self._loop.create_future()
+        self._log.submit(entry, waiting)
+        await waiting
+
+    def _deliver(self, waiting: Sequence[_Waiting], error: AuditUnavailable | None) -> None:
+        self._loop.call_soon_threadsafe(_resolve, waiting, error)
+
+    def _latched(self, reason: str) -> None:
+        self._loop.call_soon_threadsafe(self._on_latch, reason)
+
+
+def _resolve(waiting: Sequence[_Waiting], error: AuditUnavailable | None) -> None:
+    for future in waiting:
+        if future.done():  # its caller went away
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

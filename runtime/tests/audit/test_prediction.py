@@ -1,0 +1,56 @@
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedside_runtime import canonical
+from bedside_runtime.audit.prediction import Asked, CanonicalInputs, body, cell
+from bedside_runtime.inputs import Flag
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+floats = st.floats(allow_nan=False, allow_infinity=False)
+scalars = floats | st.integers(-(2**70), 2**70) | texts | st.booleans()
+
+
+def exact(value: Any) -> Any:
+    """A number as JSON means it: a double."""
+    big = isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53
+    return float(value) if big else value
+
+
+@given(scalars | st.none())
+def test_a_value_is_written_as_the_canonical_encoder_writes_it(value: Any) -> None:
+    assert cell(value) == canonical.encode(exact(value))
+
+
+@given(st.dictionaries(texts, scalars | st.none()))
+def test_a_row_is_written_as_the_canonical_encoder_writes_it(row: dict[str, Any]) -> None:
+    written = CanonicalInputs(list(row)).rows([tuple(row.values())])
+    assert written == canonical.encode([{name: exact(value) for name, value in row.items()}])
+
+
+@given(
+    texts,
+    texts | st.none(),
+    st.integers(0, 2**40),
+    st.lists(st.tuples(scalars, texts | st.none(), st.lists(texts, max_size=2)), max_size=4),
+)
+def test_a_body_is_written_as_the_canonical_encoder_writes_it(
+    request: str, caller: str | None, duration: int, outputs: list[tuple[Any, str | None, list[str]]]
+) -> None:
+    rows = [(value, band, tuple(Flag("missing", name) for name in names)) for value, band, names in outputs]
+    value = {
+        "batch": len(rows),
+        "caller": caller,
+        "duration_us": duration,
+        "image": None,
+        "inputs": ["ab"],
+        "kind": "prediction",
+        "outputs": [
+            {"band": band, "flags": [{"code": "missing", "input": name} for name in names], "value": exact(value)}
+            for value, band, names in outputs
+        ],
+        "release": "sha256:x",
+        "request": request,
+    }
+    assert body(Asked(request, caller, duration, rows), b'["ab"]', "sha256:x", None) == canonical.encode(value)
