@@ -51,7 +51,7 @@ def _answer(_: argparse.Namespace) -> None:
     asked = _decoded(sys.stdin.buffer.read(), _Questions)
     rows = compile_inputs(asked.request.inputs).rows(asked.rows)
     predictor = adapters.open_unreleased(asked.request)
-    _say(list(predictor.predict([row.cells for row in rows])) if rows else [])
+    _say([predictor.predict([row.cells])[0] for row in rows])  # each alone, as a lone patient is answered
 
 
 def _verify(arguments: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ def specification(
     return "\n".join(
         [
             "# Everything that you decide about this model. What `bedside init` could see is written down;",
-            f"# what only you can answer is marked {OPEN}.",
+            "# what only you can answer stands there as an open question, in capitals.",
             "schema = 1",
             "",
             "[model]",
