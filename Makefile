@@ -28,6 +28,7 @@ check: setup  ## Lint, types, floors, generated files, dependency count
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 	$(RUN)/python -m scripts.reference --check
+	$(RUN)/python -m scripts.rules_reference --check
 	$(RUN)/python -m bedside.spec.schema --check
 	$(RUN)/python -m scripts.dependency_count
 
@@ -35,8 +36,9 @@ fix: setup  ## Apply the formatter and the linter's safe fixes
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 
-docs: setup  ## Write docs/reference from the code
+docs: setup  ## Write docs/reference and docs/rules from the code
 	$(RUN)/python -m scripts.reference
+	$(RUN)/python -m scripts.rules_reference
 	$(RUN)/python -m bedside.spec.schema
 
 lock: $(UV)  ## Resolve requirements.lock again from both pyproject.toml files (UPGRADE=--upgrade: newest versions)

@@ -7,6 +7,7 @@ import click
 
 from bedside import __version__, wiring
 from bedside.cli import console
+from bedside.errors import GateRefused
 from bedside.findings import Severity
 from bedside.reports import sarif, structured, text
 from bedside.stages import check as stage
@@ -70,8 +71,12 @@ def command(
         console.result(sarif.document(report, __version__))
     else:
         console.line(text.render(report).rstrip("\n"))
-    if fail_on != "never" and report.at_least(Severity(fail_on)):
-        raise click.exceptions.Exit(1)
+    refused = 0 if fail_on == "never" else report.at_least(Severity(fail_on))
+    if refused:
+        raise GateRefused(
+            f"{refused} findings are {fail_on} or worse",
+            remedy="`bedside check --explain ID` says why a rule is there; --fix corrects the mechanical ones.",
+        )
 
 
 def _explain(name: str) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from bedside.policy.place import Place
 from bedside.policy.shell import Command, commands
 
-MAX_BYTES = 131_072
+MAX_BYTES = 65_536
 """Largest Dockerfile that is read: the parser's time grows with the square of continued lines."""
 
 

@@ -18,7 +18,8 @@ POD_TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 """Where each kind keeps the pod it makes."""
 
-REPLICATED = ("Deployment", "StatefulSet", "ReplicaSet")
+SERVING_KINDS = ("Deployment", "StatefulSet")
+"""Kinds whose pods answer requests for as long as there is somebody to ask."""
 
 
 def place(node: Node) -> Place:
@@ -28,22 +29,28 @@ def place(node: Node) -> Place:
 
 @dataclass(frozen=True)
 class KubeObject:
-    """One object of the API. ``namespace`` is empty where neither it nor a kustomization names one."""
+    """One object of the API.
+
+    Attributes:
+        namespace: Empty where neither it nor a kustomization names one.
+        relabelled: Whether a kustomization adds to its labels and selectors what the file does not show.
+    """
 
     node: Node
     namespace: str
+    relabelled: bool = False
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """``Deployment``."""
         return self.node.at("kind").text
 
-    @property
+    @cached_property
     def group(self) -> str:
         """``apps`` of ``apps/v1``; empty for the core group."""
         return self.node.at("apiVersion").text.rpartition("/")[0]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """``metadata.name``."""
         return self.node.at("metadata", "name").text

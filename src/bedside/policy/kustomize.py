@@ -1,6 +1,7 @@
 """What a kustomization changes in the objects it names: as much as the rules need to see the result."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from bedside.policy.yamltree import Node
 
@@ -12,16 +13,23 @@ class Kustomization:
     directory: str
     node: Node
 
+    @cached_property
+    def resources(self) -> frozenset[str]:
+        """Paths of the files and directories that it names."""
+        return frozenset(_joined(self.directory, item.text) for item in self.node.at("resources").items()) - {""}
+
     def covers(self, path: str) -> bool:
         """Whether ``path`` lies in its directory, or is named in its ``resources`` from outside."""
-        base = self.directory + "/" if self.directory else ""
-        if path.startswith(base) and "/" not in path[len(base) :]:
+        parts = path.split("/")
+        if "/".join(parts[:-1]) == self.directory:
             return True
-        return any(
-            path == target or path.startswith(target + "/")
-            for item in self.node.at("resources").items()
-            if (target := _joined(self.directory, item.text))
-        )
+        return any("/".join(parts[:length]) in self.resources for length in range(1, len(parts) + 1))
+
+    @property
+    def relabels(self) -> bool:
+        """Whether it adds labels to selectors, or is a component, whose objects are completed where it is used."""
+        included = any(item.at("includeSelectors").true for item in self.node.at("labels").items())
+        return included or bool(self.node.at("commonLabels").pairs()) or self.node.at("kind").text == "Component"
 
     @property
     def generated(self) -> tuple[tuple[str, str], ...]:

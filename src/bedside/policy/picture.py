@@ -13,12 +13,25 @@ from typing import Any
 from bedside.policy import applications, dockerfiles, requirement_files, yamltree
 from bedside.policy.applications import Application, Route
 from bedside.policy.dockerfiles import Dockerfile
-from bedside.policy.kubernetes import KubeObject, Pod
+from bedside.policy.kubernetes import SERVING_KINDS, KubeObject, Pod
 from bedside.policy.kustomize import Kustomization
 from bedside.policy.place import Hit, Place, SourceFile
 from bedside.policy.requirement_files import RequirementsFile
 from bedside.policy.workflows import Workflow
 from bedside.policy.yamltree import Node
+
+PODLESS_GROUPS = (
+    ".k8s.io",
+    "external-secrets.io",
+    "bitnami.com",
+    "cert-manager.io",
+    "istio.io",
+    "linkerd.io",
+    "coreos.com",
+    "keda.sh",
+    "kyverno.io",
+)
+"""Ends of the API groups whose kinds make no pods, operators' own kinds aside."""
 
 MAX_BYTES = 4_194_304
 """Largest file that is read."""
@@ -53,50 +66,103 @@ class Picture:
         """Every pod or pod template."""
         return tuple(item.pod for item in self.objects if item.pod is not None)
 
+    @cached_property
+    def _by_kind(self) -> dict[str, list[KubeObject]]:
+        found: dict[str, list[KubeObject]] = {}
+        for item in self.objects:
+            found.setdefault(item.kind, []).append(item)
+        return found
+
     def of(self, *kinds: str) -> tuple[KubeObject, ...]:
         """Objects of these kinds."""
-        return tuple(item for item in self.objects if item.kind in kinds)
+        return tuple(item for kind in kinds for item in self._by_kind.get(kind, ()))
 
     @cached_property
-    def _known(self) -> frozenset[tuple[str, str, str]]:
-        own = {(item.kind, item.namespace, item.name) for item in self.objects}
-        made = {(kind, "*", name) for item in self.kustomizations for kind, name in item.generated}
-        return frozenset(own | made)
+    def _generated(self) -> frozenset[tuple[str, str]]:
+        return frozenset(made for item in self.kustomizations for made in item.generated)
 
     def defines(self, kind: str, namespace: str, name: str) -> bool:
         """Whether an object is defined; where either side names no namespace, the name decides."""
-        if {(kind, namespace, name), (kind, "", name), (kind, "*", name)} & self._known:
-            return True
-        return not namespace and any(item[0] == kind and item[2] == name for item in self._known)
+        return (kind, name) in self._generated or self.find(kind, namespace, name) is not None
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str], list[KubeObject]]:
+        found: dict[tuple[str, str], list[KubeObject]] = {}
+        for item in self.objects:
+            found.setdefault((item.kind, item.name), []).append(item)
+        return found
 
     def find(self, kind: str, namespace: str, name: str) -> KubeObject | None:
         """The object of that name."""
-        for item in self.of(kind):
-            if item.name == name and (not namespace or not item.namespace or item.namespace == namespace):
+        for item in self._by_name.get((kind, name), ()):
+            if not namespace or not item.namespace or item.namespace == namespace:
                 return item
         return None
+
+    @cached_property
+    def _by_label(self) -> dict[tuple[str, str], list[Pod]]:
+        found: dict[tuple[str, str], list[Pod]] = {}
+        for pod in self.pods:
+            for label in pod.labels.items():
+                found.setdefault(label, []).append(pod)
+        return found
 
     def selected(self, service: KubeObject) -> tuple[Pod, ...]:
         """The pods that a Service sends to."""
         wanted = service.spec.at("selector").strings()
+        first = next(iter(wanted.items()), None)
         return tuple(
             pod
-            for pod in self.pods
-            if wanted and same_namespace(pod.owner, service) and wanted.items() <= pod.labels.items()
+            for pod in (self._by_label.get(first, ()) if first is not None else ())
+            if same_namespace(pod.owner, service) and wanted.items() <= pod.labels.items()
         )
+
+    @cached_property
+    def grows(self) -> bool:
+        """Whether something in the tree makes pods that the tree does not show: an operator and its own kinds."""
+        return (
+            bool(self.of("CustomResourceDefinition"))
+            or any("." in item.group and not item.group.endswith(PODLESS_GROUPS) for item in self.objects)
+            or bool(self.of("Prometheus", "Alertmanager", "ThanosRuler"))
+        )
+
+    @cached_property
+    def entered(self) -> frozenset[int]:
+        """Identities of the pods that an Ingress, a route or a LoadBalancer sends to."""
+        names = {
+            path.at("backend", "service", "name").text
+            for item in self.of("Ingress")
+            for rule in item.spec.at("rules").items()
+            for path in rule.at("http", "paths").items()
+        }
+        names |= {
+            backend.at("name").text
+            for item in self.of("HTTPRoute", "GRPCRoute")
+            for rule in item.spec.at("rules").items()
+            for backend in rule.at("backendRefs").items()
+        }
+        entries = [one for one in self.of("Service") if one.name in names or one.spec.at("type").text == "LoadBalancer"]
+        return frozenset(id(pod) for one in entries for pod in self.selected(one))
 
     @cached_property
     def serving(self) -> tuple[Pod, ...]:
         """Pods of replicated workloads that some Service sends to."""
-        behind = {id(pod) for service in self.of("Service") for pod in self.selected(service)}
-        return tuple(pod for pod in self.pods if id(pod) in behind and pod.owner.kind in ("Deployment", "StatefulSet"))
+        services = [item for item in self.of("Service") if not _only_metrics(item)]
+        behind = {id(pod) for service in services for pod in self.selected(service)}
+        return tuple(pod for pod in self.pods if id(pod) in behind and pod.owner.kind in SERVING_KINDS)
+
+    @cached_property
+    def _scaled(self) -> dict[tuple[str, str], list[KubeObject]]:
+        found: dict[tuple[str, str], list[KubeObject]] = {}
+        for item in self.of("HorizontalPodAutoscaler", "ScaledObject"):
+            target = item.spec.at("scaleTargetRef")
+            found.setdefault((target.at("kind").text or "Deployment", target.at("name").text), []).append(item)
+        return found
 
     def autoscaler(self, workload: KubeObject) -> KubeObject | None:
         """The autoscaler that owns a workload's replicas."""
-        for item in self.of("HorizontalPodAutoscaler", "ScaledObject"):
-            target = item.spec.at("scaleTargetRef")
-            kind = target.at("kind").text or "Deployment"
-            if (kind, target.at("name").text) == (workload.kind, workload.name) and same_namespace(item, workload):
+        for item in self._scaled.get((workload.kind, workload.name), ()):
+            if same_namespace(item, workload):
                 return item
         return None
 
@@ -106,6 +172,12 @@ class Picture:
         if not self.applications or not all(item.complete for item in self.applications):
             return None
         return tuple(route for item in self.applications for route in item.routes) or None
+
+
+def _only_metrics(service: KubeObject) -> bool:
+    """Whether it is there to be scraped, not to be asked."""
+    names = [port.at("name").text for port in service.spec.at("ports").items()]
+    return bool(names) and all("metric" in name or "monitor" in name for name in names)
 
 
 def same_namespace(one: KubeObject, other: KubeObject) -> bool:
@@ -204,7 +276,7 @@ class _Builder:
 
     def _yaml(self, text: str, source: SourceFile) -> None:
         loaded = yamltree.load(text, source.path)
-        if "{{" in text and loaded.problems:
+        if any(problem.template for problem in loaded.problems) or ("{{" in text and loaded.problems):
             self.problem("BED-INP-004", source.path, 0, "a template, not YAML, and was not read")
             return
         for problem in loaded.problems:
@@ -217,7 +289,7 @@ class _Builder:
         api, kind = node.at("apiVersion").text, node.at("kind").text
         if api.startswith("kustomize.config.k8s.io/") or source.name in ("kustomization.yaml", "kustomization.yml"):
             self.kustomizations.append(Kustomization(source.directory, node))
-        elif kind == "List" and node.at("items"):
+        elif kind.endswith("List") and node.at("items").items():
             self.documents += [item for item in node.at("items").items() if item.at("kind")]
         elif api and kind:
             self.documents.append(node)
@@ -251,7 +323,8 @@ class _Builder:
             if item.covers(node.file):
                 node = item.apply(node)
                 namespace = item.node.at("namespace").text or namespace
-        return KubeObject(node, namespace)
+        relabelled = any(item.relabels and item.covers(node.file) for item in self.kustomizations)
+        return KubeObject(node, namespace, relabelled)
 
 
 def kind_of(path: str) -> str:

@@ -210,7 +210,9 @@ class Rule:
 def rules() -> Mapping[str, Rule]:
     """Every rule by its id, in the order of the list above."""
     texts = tomllib.loads((files("bedside.policy") / "data" / "rules.toml").read_text())
-    reasons = {name: (check.__doc__ or "").splitlines()[0] for name, check in CHECKS.items()} | dict(OF_READING)
+    reasons = {name: (check.__doc__ or "").splitlines()[0].replace("``", "`") for name, check in CHECKS.items()} | dict(
+        OF_READING
+    )
     return {
         name: Rule(
             name,

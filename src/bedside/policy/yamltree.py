@@ -125,11 +125,17 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a file, or a place in it, could not be read as meant. ``duplicate`` is a key written twice."""
+    """Why a file, or a place in it, could not be read as meant.
+
+    Attributes:
+        duplicate: A key is written twice.
+        template: A key is itself a map, as in ``{{name}}``: the file is meant to be filled in first.
+    """
 
     line: int
     message: str
     duplicate: bool = False
+    template: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +264,8 @@ class _Reader:
         if parent.kind == "list":
             parent.entries.append(("", node))
         elif parent.key is None:
+            if node.kind != "scalar":
+                self.problems.append(Problem(node.line, "a key is itself a map or list", template=True))
             parent.key = (node.written, node.line)
         else:
             name, line = parent.key

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from bedside.policy.applications import dotted, text_of
+from bedside.policy.applications import dotted, keyword, text_of
 from bedside.policy.dockerfiles import Dockerfile
 from bedside.policy.kubernetes import Container, KubeObject, Pod, place, seconds_of_sleep
 from bedside.policy.kustomize import split_image
@@ -28,16 +28,27 @@ def probe_paths(picture: Picture) -> Iterator[Hit]:
 
 
 def probe_ports(picture: Picture) -> Iterator[Hit]:
-    """A probe of a named port that the container does not have never passes."""
+    """A probe of a port that nothing listens on never passes."""
     for container, name, probe in _probes(picture):
         for verb in ("httpGet", "tcpSocket", "grpc"):
             port = probe.at(verb, "port")
-            missing = bool(port) and port.text not in container.ports
-            if missing and (port.number is None or container.ports):
-                yield Hit(
-                    place(port),
-                    f"the {name} of {container.title} asks port {port.text}, which the container does not declare",
-                )
+            if port and _unheard(picture, container, port):
+                yield Hit(place(port), f"the {name} of {container.title} asks port {port.text}, which it does not have")
+
+
+def _unheard(picture: Picture, container: Container, port: Node) -> bool:
+    """Whether a port is certainly not there: a name that is not declared, or a number where the image's own is known.
+
+    A number alone proves nothing: declaring a port is optional.
+    """
+    if port.text in container.ports:
+        return False
+    if port.number is None:
+        return True
+    return any(
+        built.node is container.node and _listens_on(built, image) not in (None, port.text)
+        for built, image in _built(picture)
+    )
 
 
 def _probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
@@ -50,8 +61,9 @@ def _probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
 
 def _serving_probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
     """Probes of the containers that the application's own image runs in."""
+    own = {id(container.node) for container in _application_containers(picture)}
     for container, name, probe in _probes(picture):
-        if container in _application_containers(picture):
+        if id(container.node) in own:
             yield container, name, probe
 
 
@@ -81,18 +93,14 @@ def _pattern(path: str) -> str:
 
 
 def service_ports(picture: Picture) -> Iterator[Hit]:
-    """A Service whose target port no container declares refuses every connection."""
+    """A Service whose target port nothing listens on refuses every connection."""
     for service in picture.of("Service"):
-        pods = picture.selected(service)
-        offered = {name for pod in pods for container in pod.containers for name in container.ports}
-        if not offered:
-            continue
+        containers = [container for pod in picture.selected(service) for container in pod.containers]
         for port in service.spec.at("ports").items():
             target = port.at("targetPort") or port.at("port")
-            if target.text not in offered:
+            if containers and all(_unheard(picture, container, target) for container in containers):
                 yield Hit(
-                    place(target),
-                    f"{service.title} sends to port {target.text}, which no container that it selects declares",
+                    place(target), f"{service.title} sends to port {target.text}, which no container behind it has"
                 )
 
 
@@ -161,18 +169,19 @@ def _mounts_metrics(picture: Picture) -> bool:
 def listening_port(picture: Picture) -> Iterator[Hit]:
     """The port that the image's command listens on is the port that the pod declares."""
     for container, image in _built(picture):
-        command = None if container.node.at("command") or container.node.at("args") else image.start_command()
-        port = (
-            command.option("--port", "-p")
-            if command and command.has("uvicorn", "hypercorn", "flask", "python", "fastapi")
-            else None
-        )
-        if port is None and command is not None:
-            bound = command.option("--bind", "-b") or ""
-            port = bound.rpartition(":")[2] or None
-        if port and port.isdigit() and container.ports and port not in container.ports:
+        port = _listens_on(container, image)
+        if port is not None and container.ports and port not in container.ports:
             where = place(container.node.at("ports"))
             yield Hit(where, f"{container.title} declares no port {port}, where the command of {image.path} listens")
+
+
+def _listens_on(container: Container, image: Dockerfile) -> str | None:
+    """The port that the image's own command names; ``None`` where the pod has a command of its own or none is named."""
+    command = None if container.node.at("command") or container.node.at("args") else image.start_command()
+    if command is None or not command.has("uvicorn", "hypercorn", "gunicorn", "flask", "python", "fastapi"):
+        return None
+    port = command.option("--port", "-p") or (command.option("--bind", "-b") or "").rpartition(":")[2]
+    return port if port.isdigit() else None
 
 
 def _built(picture: Picture) -> Iterator[tuple[Container, Dockerfile]]:
@@ -210,34 +219,30 @@ def _numeric_id(image: Dockerfile, user: str) -> str | None:
 
 def versions(picture: Picture) -> Iterator[Hit]:
     """One version, written in label, tag, environment and code, is the same everywhere."""
-    said = sorted(_versions(picture), key=lambda item: item[1].place)
-    if len({version for version, _ in said}) > 1:
-        first = said[0]
-        for version, hit in said[1:]:
-            if version != first[0]:
-                yield Hit(
-                    hit.place,
-                    f"{hit.message} is {version}, but {first[1].message} in {first[1].place.file} is {first[0]}",
-                )
-                return
-
-
-def _versions(picture: Picture) -> Iterator[tuple[str, Hit]]:
-    for pod in picture.serving:
-        label = pod.node.at("metadata", "labels", "app.kubernetes.io/version")
-        if label:
-            yield _bare(label.text), Hit(place(label), "the version label")
     for container in _application_containers(picture):
-        tag = split_image(container.image)[1]
-        if re.fullmatch(r"v?\d+\.\d+\.\d+", tag):
-            yield _bare(tag), Hit(place(container.node.at("image")), "the image tag")
-        for name in ("MODEL_VERSION", "APP_VERSION", "VERSION"):
-            value = container.environment[name].at("value") if name in container.environment else None
-            if value:
-                yield _bare(value.text), Hit(place(value), f"the variable {name}")
-    for app in picture.applications:
+        said = sorted(_versions(picture, container), key=lambda item: item[1].place)
+        for version, hit in said[1:]:
+            first, other = said[0]
+            if version != first:
+                message = f"{hit.message} is {version}, but {other.message} in {other.place.file} is {first}"
+                yield Hit(hit.place, message)
+                break
+
+
+def _versions(picture: Picture, container: Container) -> Iterator[tuple[str, Hit]]:
+    label = container.pod.node.at("metadata", "labels", "app.kubernetes.io/version")
+    if label:
+        yield _bare(label.text), Hit(place(label), "the version label")
+    tag = split_image(container.image)[1]
+    if re.fullmatch(r"v?\d+\.\d+\.\d+", tag):
+        yield _bare(tag), Hit(place(container.node.at("image")), "the image tag")
+    for name in ("MODEL_VERSION", "APP_VERSION", "VERSION"):
+        value = container.environment[name].at("value") if name in container.environment else None
+        if value:
+            yield _bare(value.text), Hit(place(value), f"the variable {name}")
+    for app in picture.applications if any(built is container for built, _ in _built(picture)) else ():
         for call in app.constructors:
-            version = next((item.value for item in call.keywords if item.arg == "version"), None)
+            version = keyword(call, "version")
             if isinstance(version, ast.Constant) and text_of(version):
                 yield _bare(str(version.value)), Hit(app.at(version), "the application's version")
 

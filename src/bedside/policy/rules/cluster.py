@@ -22,13 +22,21 @@ def namespace_level(picture: Picture) -> Iterator[Hit]:
     """A namespace that does not enforce Pod Security takes any pod."""
     for item in picture.of("Namespace"):
         node = item.node.at("metadata", "labels", "pod-security.kubernetes.io/enforce")
-        if node.text != "restricted" and _holds_serving(picture, item):
+        if node.text != "restricted" and _holds_serving(picture, item) and not _holds_agents(picture, item):
             where = place(node) if node else item.place
             yield Hit(where, f"{item.title} does not enforce Pod Security restricted")
 
 
 def _holds_serving(picture: Picture, namespace: KubeObject) -> bool:
     return any(pod.owner.namespace in ("", namespace.name) for pod in picture.serving)
+
+
+def _holds_agents(picture: Picture, namespace: KubeObject) -> bool:
+    """Whether a pod there needs the node itself, as agents do: restricted would keep it out, rightly or not."""
+    mine = [pod for pod in picture.pods if pod.owner.namespace in ("", namespace.name)]
+    host = any(pod.spec.at(name).true for pod in mine for name in ("hostNetwork", "hostPID", "hostIPC"))
+    mounted = any(volume.at("hostPath") for pod in mine for volume in pod.spec.at("volumes").items())
+    return host or mounted
 
 
 def network_ingress(picture: Picture) -> Iterator[Hit]:
@@ -200,17 +208,13 @@ def open_everything(picture: Picture) -> Iterator[Hit]:
 
 def node_port(picture: Picture) -> Iterator[Hit]:
     """A NodePort or unlimited LoadBalancer goes around the entry, its TLS and its authentication."""
+    behind = {id(service) for item in picture.of("Ingress") for service in _behind(picture, item)}
     for service in picture.of("Service"):
         kind = service.spec.at("type")
         limited = service.spec.at("loadBalancerSourceRanges").items()
         internal = any("internal" in key or node.text == "internal" for key, node in service.annotations.pairs())
-        serving = any(pod in picture.serving for pod in picture.selected(service))
-        if (
-            serving
-            and picture.of("Ingress", "HTTPRoute")
-            and kind.text in ("NodePort", "LoadBalancer")
-            and not (limited or internal)
-        ):
+        around = id(service) in behind and kind.text in ("NodePort", "LoadBalancer")
+        if around and not (limited or internal):
             yield Hit(place(kind), f"{service.title} can be reached around the entry point, as {kind.text}")
 
 
@@ -260,10 +264,12 @@ def wildcard_role(picture: Picture) -> Iterator[Hit]:
 
 
 def _everything(picture: Picture, name: str) -> bool:
-    roles = [item for item in picture.of("Role", "ClusterRole") if item.name == name]
-    return any(
-        any(v.text == "*" for v in rule.at("verbs").items())
-        and any(r.text == "*" for r in rule.at("resources").items())
-        for role in roles
+    """Whether a role of the tree has a rule over every group, resource and verb."""
+    rules = [
+        rule
+        for role in picture.of("Role", "ClusterRole")
+        if role.name == name
         for rule in role.node.at("rules").items()
-    )
+    ]
+    fields = ("apiGroups", "resources", "verbs")
+    return any(all(any(item.text == "*" for item in rule.at(field).items()) for field in fields) for rule in rules)

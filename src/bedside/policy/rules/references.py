@@ -24,6 +24,9 @@ def claims(picture: Picture) -> Iterator[Hit]:
     for pod in picture.pods:
         for volume in pod.spec.at("volumes").items():
             node = volume.at("persistentVolumeClaim", "claimName")
+            templates = pod.owner.spec.at("volumeClaimTemplates").items()
+            if any(item.at("metadata", "name").text == volume.at("name").text for item in templates):
+                continue
             if picture.whole and node and not _has(picture, "PersistentVolumeClaim", pod, node):
                 yield Hit(place(node), f"{pod.owner.title} mounts the claim {node.text}, which no file defines")
 
@@ -43,7 +46,7 @@ def secrets(picture: Picture) -> Iterator[Hit]:
         named = _config_references(pod, "secret", "secretKeyRef", "secretRef")
         for node in [*named, *(item.at("name") for item in pod.spec.at("imagePullSecrets").items())]:
             if picture.whole and node and node.text not in made and not _has(picture, "Secret", pod, node):
-                yield Hit(place(node), f"{pod.owner.title} reads the Secret {node.text}, which nothing here makes")
+                yield Hit(place(node), f"{pod.owner.title} reads the Secret {node.text}, which no file here defines")
 
 
 def _config_references(pod: Pod, volume_kind: str, key_reference: str, whole_reference: str) -> list[Node]:
@@ -149,7 +152,7 @@ def service_selectors(picture: Picture) -> Iterator[Hit]:
     """A Service that selects no pod has no endpoints."""
     for service in picture.of("Service"):
         selector = service.spec.at("selector")
-        if picture.whole and selector and picture.pods and not picture.selected(service):
+        if selector and _shows_all(picture, service) and not picture.selected(service):
             yield Hit(place(selector), f"{service.title} selects no pod that any file defines")
 
 
@@ -157,9 +160,8 @@ def workload_selectors(picture: Picture) -> Iterator[Hit]:
     """A workload whose selector does not take its own template is refused."""
     for pod in picture.pods:
         selector = pod.owner.spec.at("selector")
-        if pod.owner.kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet") and not selects(
-            selector, pod.labels
-        ):
+        made = pod.owner.kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet") and not pod.owner.relabelled
+        if made and not selects(selector, pod.labels):
             yield Hit(place(selector), f"{pod.owner.title} has a selector that does not take its own pods")
 
 
@@ -167,7 +169,7 @@ def budget_selectors(picture: Picture) -> Iterator[Hit]:
     """A disruption budget that selects no pod protects nothing."""
     for item in picture.of("PodDisruptionBudget"):
         selector = item.spec.at("selector")
-        if picture.whole and picture.pods and not _takes_any(picture, item, selector):
+        if _shows_all(picture, item) and not _takes_any(picture, item, selector):
             yield Hit(place(selector), f"{item.title} selects no pod that any file defines")
 
 
@@ -175,13 +177,15 @@ def policy_selectors(picture: Picture) -> Iterator[Hit]:
     """A NetworkPolicy that selects no pod guards nothing."""
     for item in picture.of("NetworkPolicy"):
         selector = item.spec.at("podSelector")
-        if (
-            picture.whole
-            and item.group == "networking.k8s.io"
-            and picture.pods
-            and not _takes_any(picture, item, selector)
-        ):
+        if item.group == "networking.k8s.io" and _shows_all(picture, item) and not _takes_any(picture, item, selector):
             yield Hit(place(selector), f"{item.title} selects no pod that any file defines")
+
+
+def _shows_all(picture: Picture, item: KubeObject) -> bool:
+    """Whether the tree shows every pod there is to select, with all of its labels."""
+    relabelled = item.relabelled or any(pod.owner.relabelled for pod in picture.pods)
+    near = any(same_namespace(pod.owner, item) for pod in picture.pods)
+    return picture.whole and near and not picture.grows and not relabelled
 
 
 def _takes_any(picture: Picture, item: KubeObject, selector: Node) -> bool:
@@ -232,10 +236,13 @@ def volume_mounts(picture: Picture) -> Iterator[Hit]:
 
 
 def duplicates(picture: Picture) -> Iterator[Hit]:
-    """Two objects of one name: the one applied last wins, silently."""
+    """Two objects of one name that are applied together: the last one wins, silently."""
     seen: dict[tuple[str, ...], KubeObject] = {}
     for item in picture.objects:
-        directory = item.place.file.rpartition("/")[0]  # overlays of one base repeat names on purpose
-        first = seen.setdefault((directory, item.group, item.kind, item.namespace, item.name), item)
+        together = next((one.directory for one in picture.kustomizations if item.place.file in one.resources), None)
+        where = (
+            item.place.file if together is None else f"{together}/"
+        )  # files that lie side by side may be alternatives
+        first = seen.setdefault((where, item.group, item.kind, item.namespace, item.name), item)
         if item.name and first is not item:
             yield Hit(item.place, f"{item.title} is defined twice, first in {first.place.file} line {first.place.line}")

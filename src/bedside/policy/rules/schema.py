@@ -25,6 +25,8 @@ def violations(picture: Picture) -> Iterator[Hit]:
         if validator is None:
             continue
         for error in validator.iter_errors(item.node.plain()):
+            if item.relabelled and isinstance(error.kind, ValidationErrorKind.Required):
+                continue  # the kustomization adds it
             where = ".".join(str(part) for part in error.instance_path) or "the object"
             yield Hit(place(_node(item, error)), f"{item.title}: {where} {_complaint(error)}")
 

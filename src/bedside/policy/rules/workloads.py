@@ -9,9 +9,11 @@ from bedside.policy.picture import Picture, same_namespace
 from bedside.policy.place import Hit
 
 SECRET_NAME = re.compile(
-    r"(?i)(password|passwd|secret|token|api_?key|private_?key|credential|access_?key)(?!.*(file|path|name|url|ttl|lifetime|expir|algorithm|type|enabled))"
+    r"(?i)(?<!cluster_)(?<!discovery_)(password|passwd|secret|token|api_?key|private_?key|credential|access_?key)(?!.*(file|path|name|url|ttl|lifetime|expir|algorithm|type|enabled))"
 )
 
+_CREDENTIAL_KEYS = ("tls.key", "key", ".dockerconfigjson", ".dockercfg", "id_rsa", "ssh-privatekey")
+_CREDENTIAL_TYPES = ("kubernetes.io/basic-auth", "kubernetes.io/ssh-auth", "kubernetes.io/dockerconfigjson")
 _SCRATCH = frozenset(("/tmp", "/var/tmp"))  # noqa: S108 - paths in a container, where this process never writes
 
 
@@ -54,7 +56,7 @@ def writable_directory(picture: Picture) -> Iterator[Hit]:
             node = container.security.at("readOnlyRootFilesystem")
             mounts = container.node.at("volumeMounts").items()
             writable = [item.at("mountPath").text.rstrip("/") for item in mounts if not item.at("readOnly").true]
-            if node.true and not set(writable) & _SCRATCH:
+            if node.true and not set(writable) & _SCRATCH and _loads_model(picture, pod):
                 yield Hit(place(node), f"{container.title} has a read-only root and no /tmp to write to")
 
 
@@ -223,6 +225,19 @@ def liveness_is_readiness(picture: Picture) -> Iterator[Hit]:
                 )
 
 
+def _loads_model(picture: Picture, pod: Pod) -> bool:
+    """Whether a pod serves a model, or Python of this tree: by the code given, or by the names that it uses."""
+    said = " ".join([pod.owner.name, *(container.image for container in pod.containers)])
+    named = re.search(
+        r"(?i)model|predict|infer|mortality|risk|score|sklearn|xgboost|torch|onnx|triton|vllm|mlserver|bento", said
+    )
+    return (
+        bool(picture.applications)
+        or named is not None
+        or any("MODEL" in name for c in pod.containers for name in c.environment)
+    )
+
+
 def _patience(container: Container, name: str) -> int:
     probe = container.node.at(name)
     return (probe.at("periodSeconds").number or 10) * (probe.at("failureThreshold").number or 3)
@@ -234,7 +249,7 @@ def slow_start(picture: Picture) -> Iterator[Hit]:
         for container in pod.containers:
             live = container.node.at("livenessProbe")
             patience = _patience(container, "livenessProbe") + (live.at("initialDelaySeconds").number or 0)
-            if live and not container.node.at("startupProbe") and patience < 60:
+            if _loads_model(picture, pod) and live and not container.node.at("startupProbe") and patience < 60:
                 yield Hit(
                     place(live),
                     f"{container.title} is killed after {patience} s without an answer, also while it loads",
@@ -248,7 +263,7 @@ def pre_stop(picture: Picture) -> Iterator[Hit]:
             hook = container.node.at("lifecycle", "preStop")
             command = tuple(item.text for item in hook.at("exec", "command").items())
             waits = hook.at("sleep", "seconds").number or seconds_of_sleep(command)
-            if not waits and not hook and container.node.at("ports"):
+            if not waits and not hook and container.node.at("ports") and id(pod) in picture.entered:
                 yield Hit(container.place, f"{container.title} stops at once while requests are still sent to it")
 
 
@@ -256,7 +271,7 @@ def rollout_gap(picture: Picture) -> Iterator[Hit]:
     """A rollout that takes pods away before their successors are ready."""
     for pod in picture.serving:
         strategy = pod.owner.spec.at("strategy")
-        if pod.owner.kind != "Deployment":
+        if pod.owner.kind != "Deployment" or not _many(picture, pod):
             continue
         if strategy.at("type").text == "Recreate":
             yield Hit(place(strategy), f"{pod.owner.title} stops every pod before it starts the first new one")
@@ -370,5 +385,12 @@ def secret_objects(picture: Picture) -> Iterator[Hit]:
     for item in picture.of("Secret"):
         for field in ("data", "stringData"):
             for key, node in item.node.at(field).pairs():
-                if node.text and not re.search(r"[<{$]|(?i:change|replace|example|placeholder)", node.text):
+                credential = (
+                    SECRET_NAME.search(key) or key in _CREDENTIAL_KEYS or item.node.at("type").text in _CREDENTIAL_TYPES
+                )
+                if (
+                    credential
+                    and node.text
+                    and not re.search(r"[<{$]|(?i:change|replace|example|placeholder)", node.text)
+                ):
                     yield Hit(place(node), f"{item.title} carries the value of {key}")

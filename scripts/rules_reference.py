@@ -1,0 +1,113 @@
+"""Write docs/rules/ from the rules and the cases that test them. With --check, say whether it is stale."""
+
+import difflib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bedside.findings import Severity
+from bedside.policy import rulebook
+
+ROOT = Path(__file__).parent.parent
+
+
+def _cases_module() -> Any:  # noqa: ANN401 - a module of the tests, which are no package
+    path = ROOT / "tests" / "policy" / "deployments_of_cases.py"
+    specification = importlib.util.spec_from_file_location("deployments_of_cases", path)
+    if specification is None or specification.loader is None:
+        raise ImportError(path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+TRIED = _cases_module()
+DIRECTORY = ROOT / "docs" / "rules"
+MADE = "<!-- Made by scripts/rules_reference.py from the rules and their tests; `make docs` writes it again. -->\n\n"
+FAMILIES = {
+    "REF": "Across files",
+    "IMG": "Images",
+    "DEP": "Dependencies",
+    "POD": "Pod Security restricted",
+    "K8S": "Kubernetes",
+    "APP": "Serving code",
+    "CI": "Pipelines",
+    "INP": "Reading and accepting",
+}
+
+
+def pages() -> dict[str, str]:
+    """Every page by its file name: one a family, and the list of all."""
+    base, known = TRIED.good(), TRIED.cases()
+    made = {
+        f"{family.lower()}.md": MADE + "\n".join(_family(family, title, base, known)).rstrip() + "\n"
+        for family, title in FAMILIES.items()
+    }
+    return made | {"README.md": MADE + "\n".join(_index()) + "\n"}
+
+
+def _index() -> Iterator[str]:
+    total = len(rulebook.rules())
+    yield f"# The rules of `bedside check` ({total})\n"
+    yield "An id is stable and never given to another rule."
+    yield "How they do on deployments of others: [precision](precision.md).\n"
+    for severity in Severity:
+        count = sum(rule.severity is severity for rule in rulebook.rules().values())
+        yield f"- {severity.value}: {count}"
+    for family, title in FAMILIES.items():
+        yield f"\n## {title}\n\n| rule | what it finds | severity |\n|---|---|---|"
+        for name, rule in rulebook.rules().items():
+            if name.split("-")[1] == family:
+                yield f"| [{name}]({family.lower()}.md#{name.lower()}) | {rule.title} | {rule.severity.value} |"
+
+
+def _family(family: str, title: str, base: Mapping[str, str], known: list[Any]) -> Iterator[str]:
+    yield f"# {title}\n"
+    for name, rule in rulebook.rules().items():
+        if name.split("-")[1] != family:
+            continue
+        yield f'<a id="{name.lower()}"></a>\n## {name}: {rule.title}\n'
+        yield f"{rule.severity.value}. {rule.reason} {rule.remedy}\n"
+        if rule.same_as:
+            yield f"The same as {', '.join(sorted(rule.same_as))} of the stock tools; said once.\n"
+        mine = [case for case in known if case.about == name]
+        yield from _example("Bad", next((case for case in mine if name in case.finds), None), base)
+        yield from _example("Not it", next((case for case in mine if name not in case.finds), None), base)
+
+
+def _example(word: str, case: Any, base: Mapping[str, str]) -> Iterator[str]:  # noqa: ANN401 - a case, or none
+    """What a case changes, from the good deployment (-) to the one that is judged (+)."""
+    if case is None:
+        return
+    yield f"{word}: {case.name}.\n\n```diff"
+    after = TRIED.patched(base, case)
+    for path in sorted({*base, *after}):
+        old, new = base.get(path, ""), after.get(path, "")
+        if old != new:
+            lines = difflib.unified_diff(old.splitlines(), new.splitlines(), path, path, lineterm="", n=1)
+            yield "\n".join(line for line in list(lines)[1:] if not line.startswith("@@"))
+    yield "```\n"
+
+
+def main() -> int:
+    """Write the pages, or with --check compare them."""
+    stale = [name for name, text in pages().items() if _read(DIRECTORY / name) != text]
+    if "--check" in sys.argv[1:]:
+        for name in stale:
+            print(f"docs/rules/{name} is stale: run `make docs`")
+        return 1 if stale else 0
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (DIRECTORY / name).write_text(text)
+    return 0
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""The mechanical corrections: each removes its finding and brings no other."""
+
+from collections.abc import Mapping
+
+import pytest
+from tests.policy.deployments_of_cases import Case, cases, fired, good, patched
+
+from bedside.policy import fixes, picture
+from bedside.policy.place import SourceFile
+
+BASE = good()
+INGRESS_BY_ANNOTATION = "the class by annotation"
+BY_NAME = {(case.about, case.name): case for case in cases()}
+CORRECTED = [
+    BY_NAME["BED-REF-024", "replicas stand beside the autoscaler"],
+    BY_NAME["BED-IMG-010", "the server runs under a shell"],
+    BY_NAME["BED-IMG-011", "a health check that nobody reads"],
+    BY_NAME["BED-POD-013", "escalation is not ruled out"],
+    BY_NAME["BED-POD-013", "escalation is allowed"],
+    BY_NAME["BED-K8S-002", "a token is mounted"],
+    BY_NAME["BED-K8S-002", "neither pod nor account refuses the token"],
+    BY_NAME["BED-K8S-032", INGRESS_BY_ANNOTATION],
+    BY_NAME["BED-APP-001", "the status stays in the body"],
+    BY_NAME["BED-CI-003", "no permissions anywhere"],
+]
+
+
+def _corrected(files: Mapping[str, str]) -> dict[str, str]:
+    seen = picture.build([SourceFile(path, text.encode()) for path, text in files.items()], names=files)
+    found = fixes.edits(seen, files)
+    return {
+        path: fixes.apply(text, [edit for edits in found.values() for edit in edits if edit.file == path])
+        for path, text in files.items()
+    }
+
+
+def test_what_is_right_is_left_as_it_is() -> None:
+    assert _corrected(BASE) == BASE
+
+
+@pytest.mark.parametrize("case", CORRECTED, ids=lambda case: f"{case.about}: {case.name}")
+def test_a_correction_removes_the_finding_and_brings_no_other(case: Case) -> None:
+    broken = patched(BASE, case)
+    assert case.about in fired(broken)
+    assert fired(_corrected(broken)) == {}
+
+
+def test_a_second_correction_changes_nothing() -> None:
+    for case in CORRECTED:
+        once = _corrected(patched(BASE, case))
+        assert _corrected(once) == once
+
+
+def test_every_rule_with_a_correction_is_tried() -> None:
+    assert set(fixes.FIXES) - {"BED-APP-010"} == {case.about for case in CORRECTED}
+
+
+def test_open_documentation_is_closed_on_the_line_of_the_call() -> None:
+    code = 'from fastapi import FastAPI\n\napp = FastAPI(title="é")\n'
+    assert _corrected({"main.py": code})["main.py"] == (
+        'from fastapi import FastAPI\n\napp = FastAPI(title="é", docs_url=None, redoc_url=None, openapi_url=None)\n'
+    )
+
+
+def test_a_shell_form_that_needs_its_shell_is_left() -> None:
+    text = "FROM scratch\nCMD uvicorn app:app --port $PORT\n"
+    assert _corrected({"Dockerfile": text})["Dockerfile"] == text
+
+
+def test_a_diff_names_the_file_and_shows_both_sides() -> None:
+    assert fixes.diff("a\nb\n", "a\nc\n", "x.yaml") == "--- a/x.yaml\n+++ b/x.yaml\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"

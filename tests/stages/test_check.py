@@ -1,0 +1,221 @@
+"""The stage: real files, the stock tools where they are, and what is said where they are not."""
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from bedside.errors import ToolFailed, UsageError
+from bedside.findings import Severity
+from bedside.process import Completed, Subprocess
+from bedside.stages import check as stage
+
+TODAY = date(2026, 12, 1)
+GOOD = Path(__file__).parent.parent / "policy" / "deployments" / "icu"
+
+
+class Tools:
+    """A Runner that knows some tools: each answers what it is given, and any other is not installed."""
+
+    def __init__(self, answers: Mapping[str, Completed]) -> None:
+        self.answers = answers
+        self.commands: list[tuple[str, ...]] = []
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        input: str | None = None,  # noqa: A002 - subprocess's own word
+        timeout: float | None = None,
+    ) -> Completed:
+        self.commands.append(tuple(command))
+        if command[0] not in self.answers:
+            raise ToolFailed(f"{command[0]} is not installed")
+        return self.answers[command[0]]
+
+
+def _done(output: object, code: int = 0) -> Completed:
+    return Completed(("tool",), code, output if isinstance(output, str) else json.dumps(output), "")
+
+
+NOTHING = {"hadolint": _done([]), "trivy": _done({"Results": []}), "zizmor": _done([])}
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(GOOD, tmp_path / "icu")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "icu"
+
+
+def _rules(report: stage.Report) -> list[str]:
+    return [item.rule for item in report.findings]
+
+
+def test_a_good_deployment_passes_with_every_tool_asked(deployment: Path) -> None:
+    runner = Tools(NOTHING)
+    report = stage.check(["icu"], runner=runner, today=TODAY)
+    assert _rules(report) == []
+    assert {command[0] for command in runner.commands} == {"hadolint", "trivy", "zizmor"}
+
+
+def test_a_finding_names_the_file_as_the_user_did(deployment: Path) -> None:
+    (deployment / "k8s/budget.yaml").unlink()
+    report = stage.check(["icu"], runner=None, today=TODAY)
+    assert [(item.rule, item.file) for item in report.findings] == [("BED-K8S-012", "icu/k8s/deployment.yaml")]
+
+
+def test_a_missing_tool_is_said_for_each(deployment: Path) -> None:
+    report = stage.check(["icu"], runner=Tools({}), today=TODAY)
+    assert _rules(report) == ["BED-INP-007"] * 3
+    assert {item.severity for item in report.findings} == {Severity.NOTE}
+
+
+def test_under_strict_a_missing_tool_is_an_error(deployment: Path) -> None:
+    with pytest.raises(ToolFailed, match="hadolint is not installed"):
+        stage.check(["icu"], runner=Tools({}), today=TODAY, strict=True)
+
+
+@pytest.mark.parametrize("answer", ["not JSON", '{"a": 1}', "[1]", '[{"locations": [{"symbolic": 1}]}]'])
+def test_a_tool_that_writes_something_else_checked_nothing(deployment: Path, answer: str) -> None:
+    report = stage.check(["icu"], runner=Tools(NOTHING | {"zizmor": _done(answer)}), today=TODAY)
+    assert _rules(report) == ["BED-INP-007"]
+
+
+def test_a_tool_that_fails_checked_nothing(deployment: Path) -> None:
+    report = stage.check(["icu"], runner=Tools(NOTHING | {"trivy": _done("", 2)}), today=TODAY)
+    assert _rules(report) == ["BED-INP-007"]
+
+
+def test_a_tool_with_nothing_to_look_at_is_not_missed(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("numpy==2.3.4 --hash=sha256:" + "0" * 64)
+    assert _rules(stage.check([str(tmp_path)], runner=Tools({}), today=TODAY)) == []
+
+
+def test_one_thing_found_by_two_is_said_once(deployment: Path) -> None:
+    dockerfile = deployment / "Dockerfile"
+    dockerfile.write_text(dockerfile.read_text().replace("USER 10001", "USER root"))
+    theirs = [
+        {"code": "DL3002", "file": "icu/Dockerfile", "line": 14, "level": "warning", "message": "last user is root"},
+        {"code": "DL3008", "file": "icu/Dockerfile", "line": 14, "level": "warning", "message": "pin versions"},
+    ]
+    report = stage.check(["icu"], runner=Tools(NOTHING | {"hadolint": _done(theirs)}), today=TODAY)
+    assert "DL3002" not in _rules(report)
+    assert {"BED-IMG-002", "DL3008"} <= set(_rules(report))
+
+
+def test_one_id_in_another_place_is_said(deployment: Path) -> None:
+    dockerfile = deployment / "Dockerfile"
+    dockerfile.write_text(dockerfile.read_text().replace("USER 10001", "USER root"))
+    theirs = [{"code": "DL3002", "file": "icu/Dockerfile", "line": 3, "level": "warning", "message": "root"}]
+    report = stage.check(["icu"], runner=Tools(NOTHING | {"hadolint": _done(theirs)}), today=TODAY)
+    assert "DL3002" in _rules(report)
+
+
+@pytest.mark.parametrize("tool", ["hadolint", "trivy", "zizmor"])
+def test_the_real_tools_speak_the_form_that_is_read(
+    deployment: Path, tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    dockerfile = deployment / "Dockerfile"
+    dockerfile.write_text(dockerfile.read_text() + "RUN cd /tmp && sudo true\n")
+    workflow = deployment / ".github/workflows/release.yml"
+    workflow.write_text(workflow.read_text().replace("        with:\n          persist-credentials: false\n", ""))
+    manifest = deployment / "k8s/deployment.yaml"
+    manifest.write_text(
+        manifest.read_text().replace(
+            "        fsGroup: 10001", "        fsGroup: 10001\n        supplementalGroups: [0]"
+        )
+    )
+    report = stage.check(["icu"], runner=Subprocess(), today=TODAY)
+    known = {"hadolint": ("DL", "SC"), "trivy": ("DS-", "KSV-"), "zizmor": ("artipacked",)}[tool]
+    theirs = [item for item in report.findings if item.rule.startswith(known)]
+    assert theirs
+    assert all(item.file.startswith("icu/") and (deployment.parent / item.file).is_file() for item in theirs)
+
+
+def test_a_suppression_is_held_against_today(deployment: Path) -> None:
+    service = deployment / "k8s/service.yaml"
+    comment = "type: NodePort # bedside: ignore BED-K8S-036 until 2026-12-01: until the gateway is there"
+    service.write_text(service.read_text().replace("type: ClusterIP", comment))
+    before = stage.check(["icu"], runner=None, today=TODAY)
+    after = stage.check(["icu"], runner=None, today=date(2026, 12, 2))
+    assert (_rules(before), len(before.accepted)) == ([], 1)
+    assert (sorted(_rules(after)), len(after.accepted)) == (["BED-INP-006", "BED-K8S-036"], 0)
+
+
+def test_rendered_yaml_is_read_from_standard_input() -> None:
+    report = stage.check(["-"], runner=None, today=TODAY, standard_input=(GOOD / "k8s/deployment.yaml").read_bytes())
+    assert "BED-REF-001" in _rules(report)
+
+
+def test_a_single_file_is_not_blamed_for_what_stands_elsewhere(deployment: Path) -> None:
+    assert _rules(stage.check(["icu/k8s/deployment.yaml"], runner=None, today=TODAY)) == []
+
+
+def test_nothing_to_check_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing here")
+    assert _rules(stage.check([str(tmp_path)], runner=None, today=TODAY)) == ["BED-INP-002"]
+
+
+def test_a_path_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        stage.check(["nowhere"], runner=None, today=TODAY)
+
+
+def test_a_file_that_is_no_text_or_too_large_was_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00a")
+    (tmp_path / "b.yaml").write_bytes(b"# " + b"x" * stage.picture.MAX_BYTES)
+    (tmp_path / "Dockerfile").write_bytes(b"FROM a\n" + b"# x\n" * 40_000)
+    assert _rules(stage.check([str(tmp_path)], runner=None, today=TODAY)) == ["BED-INP-003"] * 3
+
+
+def test_a_link_to_nowhere_and_a_loop_of_directories_end(tmp_path: Path) -> None:
+    (tmp_path / "k8s").mkdir()
+    (tmp_path / "k8s" / "again").symlink_to(tmp_path)
+    (tmp_path / "gone.yaml").symlink_to(tmp_path / "nowhere.yaml")
+    (tmp_path / "k8s" / "values.yaml").write_text("a: 1\n")
+    assert _rules(stage.check([str(tmp_path)], runner=None, today=TODAY)) == []
+
+
+def test_corrections_are_shown_before_they_are_written(deployment: Path) -> None:
+    manifest = deployment / "k8s/deployment.yaml"
+    broken = manifest.read_text().replace("  revisionHistoryLimit: 10", "  replicas: 3\n  revisionHistoryLimit: 10")
+    manifest.write_text(broken)
+    (change,) = stage.corrections(["icu"])
+    assert "-  replicas: 3" in change.diff
+    assert manifest.read_text() == broken
+    stage.correct([change])
+    assert manifest.read_text() == (GOOD / "k8s/deployment.yaml").read_text()
+
+
+def test_a_file_that_changed_meanwhile_is_not_written_over(deployment: Path) -> None:
+    manifest = deployment / "k8s/deployment.yaml"
+    manifest.write_text(manifest.read_text().replace("  revisionHistoryLimit: 10", "  replicas: 3"))
+    changes = stage.corrections(["icu"])
+    manifest.write_text("somebody else's\n")
+    with pytest.raises(UsageError, match="changed since"):
+        stage.correct(changes)
+    assert manifest.read_text() == "somebody else's\n"
+
+
+def test_five_hundred_files_are_checked_in_under_five_seconds(tmp_path: Path) -> None:
+    kinds = ("deployment", "service", "ingress", "budget")
+    for number in range(125):
+        for kind in kinds:
+            text = (GOOD / f"k8s/{kind}.yaml").read_text().replace("icu-mortality", f"icu-{number}")
+            (tmp_path / f"{kind}-{number}.yaml").write_text(text)
+    started = time.process_time()
+    report = stage.check([str(tmp_path)], runner=None, today=TODAY)
+    assert report.files == 500
+    assert time.process_time() - started < 5
