@@ -69,6 +69,28 @@ def test_a_release_holds_what_its_contract_names_and_is_the_same_twice(project: 
     assert run(["verify", str(releases[0]), "--digest", "0" * 64]) == 3
 
 
+TRANSFORM = """
+import pandas as pd
+
+
+def transform(rows):
+    return pd.DataFrame(rows).astype({"heart_rate": "float64"}).rename(columns={"sbp": "systolic"})
+"""
+
+
+def test_an_author_s_own_transform_is_part_of_the_release(project: Path) -> None:
+    edit(project / "bedside.toml", 'name        = "systolic"', 'name        = "sbp"')
+    edit(project / "bedside.toml", '"model_card.json"', '"model_card.json"\ncode = ["preprocessing.py"]')
+    (project / "golden.jsonl").write_text((project / "golden.jsonl").read_text().replace('"systolic"', '"sbp"'))
+    (project / "preprocessing.py").write_text(TRANSFORM)
+    assert run(["package", str(project)]) == 0
+    release = project / "dist" / "icu-mortality-1.0.0"
+    contract = decode((release / "contract.json").read_bytes())
+    assert (contract.model.layout, contract.model.code) == ("code", ("code/preprocessing.py",))
+    (release / "code" / "preprocessing.py").write_text(TRANSFORM + "# changed\n")
+    assert run(["verify", str(release)]) == 3
+
+
 def test_a_golden_case_that_differs_names_case_expected_and_got(project: Path, capsys: Any) -> None:
     cases = [json.loads(line) for line in (project / "golden.jsonl").read_text().splitlines()]
     right = cases[3]["expected"]
