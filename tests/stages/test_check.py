@@ -219,3 +219,20 @@ def test_five_hundred_files_are_checked_in_under_five_seconds(tmp_path: Path) ->
     report = stage.check([str(tmp_path)], runner=None, today=TODAY)
     assert report.files == 500
     assert time.process_time() - started < 5
+
+
+def test_what_is_wrong_with_bedside_toml_is_found_too(tmp_path: Path) -> None:
+    (tmp_path / "bedside.toml").write_text("schema = 1\n[model]\nname = 'Not A Name'\n")
+    report = stage.check([str(tmp_path)], runner=None, today=TODAY)
+    assert report.findings
+    assert all(item.rule.startswith("BED-SPEC-") for item in report.findings)
+    assert {item.file for item in report.findings} == {str(tmp_path / "bedside.toml")}
+
+
+def test_an_environment_of_any_name_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "env-3" / "lib").mkdir(parents=True)
+    (tmp_path / "env-3" / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (tmp_path / "env-3" / "lib" / "broken.py").write_text("def (:\n")
+    (tmp_path / "values.yaml").write_text("a: 1\n")
+    report = stage.check([str(tmp_path)], runner=None, today=TODAY)
+    assert (report.files, _rules(report)) == (1, [])

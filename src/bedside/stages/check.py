@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from bedside.errors import ToolFailed, UsageError
+from bedside import spec as specification
+from bedside.errors import SpecInvalid, ToolFailed, UsageError
 from bedside.findings import Finding
 from bedside.policy import fixes, picture, rulebook, stock, suppressions
 from bedside.policy.place import Hit, Place, SourceFile
@@ -54,7 +55,7 @@ def check(
     """
     sources = read(paths, standard_input)
     seen = picture.build(sources.files, names=sources.names, whole=sources.whole)
-    own = [*rulebook.judge(seen), *sources.unread]
+    own = [*rulebook.judge(seen), *sources.unread, *_specs(seen)]
     if not sources.files:
         own.append(rulebook.finding("BED-INP-002", Hit(Place(paths[0]), "no file that any rule reads")))
     joined = own if runner is None else stock.join(own, _stock(paths, sources, runner, strict=strict))
@@ -66,6 +67,15 @@ def check(
         len(sources.files),
         rule_texts(),
     )
+
+
+def _specs(seen: picture.Picture) -> Iterator[Finding]:
+    """What the room of bedside.toml says of each one that is TOML at all."""
+    for path in seen.specs:
+        try:
+            yield from specification.load(Path(path)).notes
+        except SpecInvalid as error:
+            yield from error.findings
 
 
 def rule_texts() -> dict[str, RuleText]:
@@ -176,6 +186,9 @@ def _walk(path: str) -> Iterator[str]:
         yield path
         return
     for directory, below, names in os.walk(path):
+        if "pyvenv.cfg" in names:  # a Python environment, whatever it is called
+            below.clear()
+            continue
         below[:] = sorted(name for name in below if name not in SKIPPED)
         for name in sorted(names):
             found = Path(directory, name)

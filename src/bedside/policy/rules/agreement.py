@@ -9,7 +9,7 @@ from bedside.policy.dockerfiles import Dockerfile
 from bedside.policy.kubernetes import Container, KubeObject, Pod, place, seconds_of_sleep
 from bedside.policy.kustomize import split_image
 from bedside.policy.picture import Picture, same_namespace
-from bedside.policy.place import Hit
+from bedside.policy.place import Hit, Place
 from bedside.policy.yamltree import Node
 
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
@@ -240,11 +240,17 @@ def _versions(picture: Picture, container: Container) -> Iterator[tuple[str, Hit
         value = container.environment[name].at("value") if name in container.environment else None
         if value:
             yield _bare(value.text), Hit(place(value), f"the variable {name}")
-    for app in picture.applications if any(built is container for built, _ in _built(picture)) else ():
+    own = any(built is container for built, _ in _built(picture))
+    for path, spec in picture.specs.items() if own else ():
+        model = spec.get("model")
+        version = model.get("version") if isinstance(model, dict) else None
+        if isinstance(version, str):
+            yield _bare(version), Hit(Place(path), "the version of the model")
+    for app in picture.applications if own else ():
         for call in app.constructors:
-            version = keyword(call, "version")
-            if isinstance(version, ast.Constant) and text_of(version):
-                yield _bare(str(version.value)), Hit(app.at(version), "the application's version")
+            given = keyword(call, "version")
+            if isinstance(given, ast.Constant) and text_of(given):
+                yield _bare(str(given.value)), Hit(app.at(given), "the application's version")
 
 
 def _bare(version: str) -> str:

@@ -184,7 +184,7 @@ def policy_selectors(picture: Picture) -> Iterator[Hit]:
 def _shows_all(picture: Picture, item: KubeObject) -> bool:
     """Whether the tree shows every pod there is to select, with all of its labels."""
     relabelled = item.relabelled or any(pod.owner.relabelled for pod in picture.pods)
-    near = any(same_namespace(pod.owner, item) for pod in picture.pods)
+    near = any(pod.owner.namespace == item.namespace for pod in picture.pods)
     return picture.whole and near and not picture.grows and not relabelled
 
 
