@@ -85,6 +85,30 @@ def test_forms_that_say_the_same_are_answered_the_same(served: Served, change: d
     assert value(infer(served, tensors(**change))[1]) == EXPECTED
 
 
+NUMBERS = ["FP64", "FP32", "FP16", *(f"{sign}INT{size}" for sign in ("", "U") for size in (8, 16, 32, 64))]
+ACCEPTED = {
+    "temperature": NUMBERS,
+    "age": [kind for kind in NUMBERS if "INT" in kind],
+    "admission": ["BYTES"],
+    "ventilated": ["BOOL"],
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+@pytest.mark.parametrize("kind", [*NUMBERS, "BYTES", "BOOL", "FP128", "", None, 5, ["FP64"], {"a": 1}])
+def test_each_type_of_input_takes_its_datatypes_and_no_other(served: Served, name: str, kind: Any) -> None:
+    status, answer = infer(served, tensors(**{name: {"datatype": kind}}))
+    if kind in ACCEPTED[name]:
+        assert (status, value(answer)) == (200, EXPECTED)
+    else:
+        assert (status, answer["code"]) == (422, "invalid-tensors")
+
+
+def test_without_an_id_the_answer_carries_that_of_the_request(served: Served) -> None:
+    _, answer = served.post({"inputs": tensors()}, INFER, **{"x-request-id": "r-9"})
+    assert answer["id"] == "r-9"
+
+
 @pytest.mark.parametrize("change", [{"lactate": None}, {"lactate": {"data": [None]}}])
 def test_a_value_that_may_be_missing_is_an_absent_tensor_or_null(served: Served, change: dict[str, Any]) -> None:
     _, plain = served.post({"inputs": PATIENT | {"lactate": None}})
@@ -115,6 +139,8 @@ MATRIX = [{"name": "input-0", "shape": [1, 5], "datatype": "FP64", "data": [63, 
         (tensors(age={"shape": [2]}), "invalid-tensors"),
         (tensors(age={"shape": [-1]}), "invalid-tensors"),
         (tensors(age={"shape": "1"}), "invalid-tensors"),
+        (tensors(age={"data": [[63, 63]]}), "invalid-tensors"),
+        (tensors(age={"data": [[[63]]]}), "invalid-tensors"),
         (tensors(age={"datatype": "FP64"}), "invalid-tensors"),
         (tensors(age={"datatype": "canary"}), "invalid-tensors"),
         (tensors(age={"data": "63"}), "invalid-tensors"),
@@ -140,7 +166,18 @@ def test_tensors_that_are_not_this_model_s_are_refused_and_never_quoted(served: 
 
 
 @pytest.mark.parametrize(
-    "more", [{"outputs": [{"name": "canary"}]}, {"outputs": 3}, {"id": 3}, {"parameters": 3}, {"canary": 1}]
+    "more",
+    [
+        {"outputs": [{"name": "canary"}]},
+        {"outputs": [{"name": ["mortality"]}]},
+        {"outputs": [{"name": "mortality"}, {"name": "mortality"}]},
+        {"outputs": ["mortality"]},
+        {"outputs": [{"name": "mortality", "parameters": 3}]},
+        {"outputs": 3},
+        {"id": 3},
+        {"parameters": 3},
+        {"canary": 1},
+    ],
 )
 def test_a_request_that_is_not_of_the_protocol_is_refused(served: Served, more: dict[str, Any]) -> None:
     status, problem = infer(served, tensors(), **more)
@@ -188,10 +225,19 @@ def test_binary_outputs_come_back_behind_their_header(served: Served) -> None:
     assert body[size:] == struct.pack("<d", EXPECTED) + text(b"low")
 
 
+def test_one_output_may_be_binary_and_another_not(served: Served) -> None:
+    outputs = [{"name": "mortality", "parameters": {"binary_data": True}}, {"name": "mortality_band"}]
+    _, headers, body = binary(served, BINARY, outputs=outputs)
+    size = int(headers["inference-header-content-length"])
+    assert json.loads(body[:size])["outputs"][1]["data"] == ["low"]
+    assert body[size:] == struct.pack("<d", EXPECTED)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"age": b"\x00"},
+        {"ventilated": b"\x02"},
         {"temperature": struct.pack("<d", float("nan"))},
         {"temperature": struct.pack("<d", float("inf"))},
         {"admission": text(b"\xff")},
@@ -221,6 +267,29 @@ def test_no_binary_data_makes_the_server_fail(served: Served, tail: bytes, name:
     assert binary(served, BINARY | {name: part}, tail)[0] in (200, 422)
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    age=st.integers(-(2**63), 2**63 - 1) | st.integers(0, 130),
+    temperature=st.floats(allow_nan=False, allow_infinity=False) | st.floats(25, 45),
+    admission=st.sampled_from(["Elective", "Emergency"]) | st.text(),
+    ventilated=st.booleans(),
+)
+def test_binary_tensors_and_predict_agree_on_every_patient(served: Served, **drawn: Any) -> None:
+    parts = {
+        "age": struct.pack("<q", drawn["age"]),
+        "temperature": struct.pack("<d", drawn["temperature"]),
+        "admission": text(drawn["admission"].encode()),
+        "ventilated": struct.pack("<?", drawn["ventilated"]),
+    }
+    status, _, body = binary(served, parts)
+    same, answer = served.post({"inputs": drawn})
+    assert status == same
+    if status == 200:
+        assert value(json.loads(body)) == answer["predictions"][0]["value"]
+    else:
+        assert json.loads(body)["violations"] == answer["violations"]
+
+
 any_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
 )
@@ -234,3 +303,31 @@ any_json = st.recursive(
 )
 def test_no_tensor_makes_the_server_fail(served: Served, name: str, key: str, found: Any) -> None:
     assert infer(served, tensors(**{name: {key: found}}))[0] in (200, 422)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+sizes = st.fixed_dictionaries({}, optional={"unit": any_json, "binary_data_size": st.integers(-1, 20) | any_json})
+tensor = st.fixed_dictionaries(
+    {"name": st.sampled_from(list(TYPES)) | any_json},
+    optional={
+        "shape": st.lists(st.integers(-1, 3), max_size=3) | any_json,
+        "datatype": st.sampled_from([*NUMBERS, "BOOL", "BYTES"]) | any_json,
+        "data": st.lists(any_json, max_size=3) | scalars,
+        "parameters": sizes | any_json,
+    },
+)
+output = st.fixed_dictionaries(
+    {"name": st.sampled_from(["mortality", "mortality_band"]) | any_json}, optional={"parameters": any_json}
+)
+requests = any_json | st.fixed_dictionaries(
+    {"inputs": st.just(tensors()) | st.lists(tensor | st.sampled_from(tensors()), max_size=5) | any_json},
+    optional={"outputs": st.lists(output, max_size=2) | any_json, "id": scalars, "parameters": any_json},
+)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(asked=requests, tail=st.binary(max_size=20))
+def test_no_infer_request_makes_the_server_fail(served: Served, asked: Any, tail: bytes) -> None:
+    head = json.dumps(asked).encode()
+    headers = {"inference-header-content-length": str(len(head))}
+    assert served.request("POST", INFER, head + tail, headers)[0] in (200, 400, 422)

@@ -81,9 +81,10 @@ def test_ready_means_ready() -> None:
         (OutputInvalid("NaN"), "output-invalid"),
         (IntegrityError("model"), "integrity"),
         (ValueError("anything that a model library raises"), "load-failed"),
+        (SystemExit("model code that ends the process"), "load-failed"),
     ],
 )
-def test_a_failed_load_is_live_and_never_ready(error: Exception, reason: str) -> None:
+def test_a_failed_load_is_live_and_never_ready(error: BaseException, reason: str) -> None:
     def load(_stage: Any, _contract: Any) -> Loaded:
         raise error
 

@@ -106,6 +106,35 @@ def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
         assert process.child.wait(5) == 1
 
 
+def test_a_second_sigterm_does_not_wait_for_a_prediction(tmp_path: Path) -> None:
+    with running(tmp_path, predict_seconds=60.0, serve={"shutdown_seconds": 60.0}) as process:
+        process.wait_for("ready")
+        with socket.create_connection(("127.0.0.1", process.wait_for("listening")["port"]), timeout=10) as asking:
+            head = f"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(SLOW)}\r\n\r\n"
+            asking.sendall((head + SLOW).encode())
+            time.sleep(0.3)
+            process.signal()
+            process.wait_for("draining")
+            process.signal()
+            assert process.child.wait(5) == 1
+
+
+def test_connections_are_refused_after_the_lag_while_a_prediction_is_still_in_flight(tmp_path: Path) -> None:
+    with running(tmp_path, predict_seconds=3.0, serve={"drain_seconds": 0.3}) as process:
+        process.wait_for("ready")
+        thread, answers = process.ask_slowly()
+        process.signal()
+        process.wait_for("draining")
+        assert process.ask()[0] == 503
+        time.sleep(1.0)
+        with pytest.raises(ConnectionRefusedError):
+            process.ask()
+        assert answers == []
+        thread.join(10)
+        assert answers[0][0] == 200
+        assert process.child.wait(10) == 0
+
+
 def test_sigterm_while_loading_does_not_wait_for_the_load(tmp_path: Path) -> None:
     with running(tmp_path, load_seconds=60.0) as process:
         process.wait_for("listening")
@@ -134,6 +163,18 @@ def test_a_port_that_is_taken_is_a_clear_error(tmp_path: Path) -> None:
         with running(tmp_path, port=port) as process:
             assert process.child.wait(10) == 4
     assert f"port {port} on 127.0.0.1 cannot be listened on" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("option", ["--port", "--admin-port"])
+def test_the_command_names_the_port_that_is_taken_and_a_remedy(tmp_path: Path, option: str) -> None:
+    other = {"--port": "--admin-port", "--admin-port": "--port"}[option]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "bedside_runtime", "serve", str(tmp_path), option, port, other, "0"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode == 4
+    assert f"port {port} on 127.0.0.1 cannot be listened on: Address already in use\nremedy: " in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_probes_answer_while_a_prediction_blocks(tmp_path: Path) -> None:

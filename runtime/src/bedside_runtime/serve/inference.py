@@ -191,10 +191,11 @@ def _wanted(listed: object, output: Output, parameters: Mapping[str, Any]) -> tu
         return tuple(Wanted(name, binary) for name in known)
     if not isinstance(listed, list):
         raise Problem("invalid-tensors", "outputs must be a list")
-    wanted = []
+    wanted: dict[str, Wanted] = {}
     for item in listed:
-        if not isinstance(item, dict) or item.get("name") not in known:
-            raise Problem("invalid-tensors", f"an output must be one of: {', '.join(known)}")
+        name = item.get("name") if isinstance(item, dict) else None
+        if not isinstance(name, str) or name not in known or name in wanted:
+            raise Problem("invalid-tensors", f"an output must be one of, and each at most once: {', '.join(known)}")
         chosen = _parameters(item, "an output").get("binary_data", binary) is True
-        wanted.append(Wanted(str(item["name"]), chosen))
-    return tuple(wanted)
+        wanted[name] = Wanted(name, chosen)
+    return tuple(wanted.values())

@@ -113,7 +113,7 @@ class Process:
             await self._self_checks(loaded.contract.serve.self_check_seconds)
         except BedsideRuntimeError as error:
             self._fail(error.code, error.exit_code)
-        except Exception as error:  # noqa: BLE001 - an outer boundary: whatever a model library raises, never ready
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an outer boundary: model code may raise or exit
             self._log.error("load-failed", error=type(error).__name__)
             self._fail("load-failed", 3)
         await asyncio.sleep(self._settings.failed_exit_seconds)

@@ -64,29 +64,34 @@ def rows(shape: object, name: str) -> int:
 
 
 def from_json(data: object, count: int, name: str) -> list[object]:
-    """Return the ``count`` values of a tensor's JSON data, flat or nested.
+    """Return the ``count`` values of a tensor's JSON data: flat, or nested as rows of one value each.
 
     Raises:
-        TensorInvalid: Not a list, or of another size.
+        TensorInvalid: Not a list, of another size, or nested in another way.
     """
     if not isinstance(data, list):
         raise TensorInvalid(f"{name}: data must be a list")
-    flat = [value for item in data for value in (item if isinstance(item, list) else [item])]
-    if len(flat) != count:
-        raise TensorInvalid(f"{name}: data has not as many values as shape says")
-    return flat
+    if len(data) != count:
+        raise TensorInvalid(f"{name}: data has not as many rows as shape says")
+    if not any(isinstance(row, list) for row in data):
+        return data
+    if not all(isinstance(row, list) and len(row) == 1 and not isinstance(row[0], list) for row in data):
+        raise TensorInvalid(f"{name}: data must be one value a row, either flat or each in a list of its own")
+    return [row[0] for row in data]
 
 
 def from_binary(data: bytes, kind: str, count: int, name: str) -> list[object]:
     """Return the ``count`` values of a tensor's binary data.
 
     Raises:
-        TensorInvalid: Of another size, not finite, or BYTES that are not UTF-8.
+        TensorInvalid: Of another size, not finite, a truth value beside 0 and 1, or BYTES that are not UTF-8.
     """
     if kind == "BYTES":
         return _strings(data, count, name)
     if len(data) != count * struct.calcsize(f"<{_PACKED[kind]}"):
         raise TensorInvalid(f"{name}: the binary data has not the size that shape and datatype say")
+    if kind == "BOOL" and max(data, default=0) > 1:
+        raise TensorInvalid(f"{name}: a BOOL must be 0 or 1")
     values = list(struct.unpack(f"<{count}{_PACKED[kind]}", data))
     if any(isinstance(value, float) and not math.isfinite(value) for value in values):
         raise TensorInvalid(f"{name}: NaN and infinity are refused; leave a missing value out")
