@@ -58,6 +58,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "BED-REF-028": agreement.required_variables,
     "BED-REF-029": shipping.repository_mismatch,
     "BED-REF-030": shipping.uncreated_repository,
+    "BED-REF-031": references.unlisted,
     "BED-IMG-001": image.base_by_digest,
     "BED-IMG-002": image.root_user,
     "BED-IMG-003": image.named_user,

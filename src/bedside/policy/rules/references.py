@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bedside.policy.kubernetes import KubeObject, Pod, place, selects
 from bedside.policy.picture import Picture, same_namespace
-from bedside.policy.place import Hit
+from bedside.policy.place import Hit, Place
 from bedside.policy.yamltree import Node
 
 
@@ -161,7 +161,7 @@ def workload_selectors(picture: Picture) -> Iterator[Hit]:
     for pod in picture.pods:
         selector = pod.owner.spec.at("selector")
         made = pod.owner.kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet") and not pod.owner.relabelled
-        if made and not selects(selector, pod.labels):
+        if made and selector.kind != "absent" and not (selector.pairs() and selects(selector, pod.labels)):
             yield Hit(place(selector), f"{pod.owner.title} has a selector that does not take its own pods")
 
 
@@ -169,7 +169,8 @@ def budget_selectors(picture: Picture) -> Iterator[Hit]:
     """A disruption budget that selects no pod protects nothing."""
     for item in picture.of("PodDisruptionBudget"):
         selector = item.spec.at("selector")
-        if _shows_all(picture, item) and not _takes_any(picture, item, selector):
+        missing = not selector and selector.kind != "map"  # none takes no pod, where an empty one takes all
+        if _shows_all(picture, item) and (missing or not _takes_any(picture, item, selector)):
             yield Hit(place(selector), f"{item.title} selects no pod that any file defines")
 
 
@@ -233,6 +234,18 @@ def volume_mounts(picture: Picture) -> Iterator[Hit]:
                         place(mount),
                         f"{container.title} mounts the volume {mount.at('name').text}, which its pod lacks",
                     )
+
+
+def unlisted(picture: Picture) -> Iterator[Hit]:
+    """A manifest beside a kustomization that does not list it is never applied."""
+    for one in picture.kustomizations:
+        named = {node.text.rpartition("/")[2] for node in one.node.walk() if node.kind == "scalar"}
+        for item in picture.objects if one.resources else ():
+            directory, _, name = item.place.file.rpartition("/")
+            if directory == one.directory and name not in named:
+                yield Hit(
+                    Place(item.place.file), f"{item.place.file} is not in the resources of the kustomization beside it"
+                )
 
 
 def duplicates(picture: Picture) -> Iterator[Hit]:

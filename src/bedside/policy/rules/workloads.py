@@ -138,11 +138,15 @@ def threads(picture: Picture) -> Iterator[Hit]:
             limit = quantity(container.node.at("resources", "limits", "cpu").text)
             entry = container.environment.get("OMP_NUM_THREADS")
             value = entry.at("value").number if entry is not None else None
-            if limit is not None and value is not None and value > max(limit, 1):
+            accelerated = any(key.endswith("/gpu") for key, _ in container.node.at("resources", "limits").pairs())
+            if limit is None or accelerated or container.node.at("envFrom"):
+                continue
+            if entry is None and _loads_model(picture, pod):
                 yield Hit(
-                    place(entry) if entry is not None else container.place,
-                    f"{container.title} may use {limit:g} CPU but computes on {value} threads",
+                    container.place, f"{container.title} may use {limit:g} CPU and computes on every core of its node"
                 )
+            elif entry is not None and value is not None and value > max(limit, 1):
+                yield Hit(place(entry), f"{container.title} may use {limit:g} CPU but computes on {value} threads")
 
 
 def single_replica(picture: Picture) -> Iterator[Hit]:
