@@ -209,8 +209,41 @@ class Serve(_Part, frozen=True, kw_only=True):
     openapi: bool = False
 
 
+class Audit(_Part, frozen=True, kw_only=True):
+    """How every answer is recorded. Sizes in bytes, times in seconds.
+
+    Attributes:
+        path: Directory of the log; every pod writes in a folder of its own below.
+        payload: What is kept of the inputs: ``none``, ``hmac`` with a mounted key, or ``encrypted`` to a mounted
+            public key.
+        signed: Whether checkpoints must be signed, with a mounted key.
+        on_failure: What happens when the log takes no record: ``refuse`` answers nobody and ends the process,
+            ``answer-and-alarm`` answers unrecorded and says so in readiness and metrics.
+        checkpoint_every: Most records between two checkpoints.
+        checkpoint_seconds: Longest time between two checkpoints while there are records.
+        heartbeat_seconds: Longest time without any record.
+        segment_bytes: A segment that has grown to this size is closed.
+        segment_seconds: And one of this age.
+        low_water_bytes: With less free space the process is not ready.
+    """
+
+    path: str = "/var/log/model"
+    payload: Literal["none", "hmac", "encrypted"] = "hmac"
+    signed: bool = False
+    on_failure: Literal["refuse", "answer-and-alarm"] = "refuse"
+    checkpoint_every: int = 1_000
+    checkpoint_seconds: float = 60.0
+    heartbeat_seconds: float = 30.0
+    segment_bytes: int = 67_108_864
+    segment_seconds: float = 86_400.0
+    low_water_bytes: int = 268_435_456
+
+
 class Contract(_Part, frozen=True, kw_only=True):
-    """All of contract.json. ``files`` is sorted by path and names every other file of the release."""
+    """All of contract.json. ``files`` is sorted by path and names every other file of the release.
+
+    ``audit`` is ``None`` where the author asked for no audit log; `/model` says so.
+    """
 
     schema: Literal[1] = 1
     name: str
@@ -222,6 +255,7 @@ class Contract(_Part, frozen=True, kw_only=True):
     golden: Golden
     environment: Environment
     serve: Serve
+    audit: Audit | None = None
     files: tuple[File, ...]
 
     @property

@@ -50,6 +50,22 @@ class Entry(Struct, frozen=True):
     seconds: float
 
 
+class Refused(Struct, frozen=True):
+    """All of one request without a prediction that a recorder is given.
+
+    Attributes:
+        caller: Who asked.
+        status: HTTP status of the answer.
+        code: Its fixed reason code.
+        seconds: Time from the request's arrival.
+    """
+
+    caller: Caller
+    status: int
+    code: str
+    seconds: float
+
+
 class Recorder(Protocol):
     """Keeps a durable record of every answer: the seam of the audit log."""
 
@@ -62,13 +78,26 @@ class Recorder(Protocol):
         """Return once ``entry`` is durable; the answer leaves only after that."""
         ...
 
+    @property
+    def detail(self) -> str:
+        """A fixed word about the log for readiness."""
+        ...
+
+    async def refused(self, refused: Refused) -> None:
+        """Return once ``refused`` is durable, or never will be; a refusal leaves either way."""
+        ...
+
 
 class NoRecord:
     """The recorder of a release without an audit log. It keeps nothing, and /model says so."""
 
     healthy = True
+    detail = "none"
 
     async def record(self, entry: Entry) -> None:
+        """Keep nothing."""
+
+    async def refused(self, refused: Refused) -> None:
         """Keep nothing."""
 
 

@@ -73,6 +73,9 @@ class SimulatedDisk:
         self.operation("statvfs")
         return self.free_bytes
 
+    def close(self) -> None:
+        pass
+
     def files(self) -> dict[str, bytes]:
         """The segments as a reader finds them now."""
         return {name: bytes(item.data) for name, item in sorted(self.entries.items()) if name[0] != "."}

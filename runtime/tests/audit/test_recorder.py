@@ -7,14 +7,13 @@ from logs import RELEASE
 from simulated import SimulatedDisk
 from test_writer import judged, writer
 
-from bedside_runtime.audit import record
 from bedside_runtime.audit.privacy import KeepsHmac
 from bedside_runtime.audit.recorder import AuditRecorder, OnFailure
 from bedside_runtime.audit.verify import Verdict
 from bedside_runtime.audit.writer import Settings
 from bedside_runtime.errors import AuditUnavailable, RecordTooLarge
 from bedside_runtime.inputs import compile_inputs
-from bedside_runtime.service import Caller, Entry, Prediction
+from bedside_runtime.service import Caller, Entry, Prediction, Refused
 from contracts import INPUTS
 
 PATIENT = {"age": 101, "temperature": 37.2, "lactate": None, "admission": "Emergency", "ventilated": False}
@@ -109,10 +108,10 @@ def test_refusals_and_changes_are_recorded() -> None:
     disk = SimulatedDisk()
 
     async def scenario(recorder: AuditRecorder) -> None:
-        await recorder.note(record.Lifecycle("start"))
-        await recorder.note(record.Refusal("r-1", None, 422, "invalid-inputs", 15))
+        await recorder.changed("start")
+        await recorder.refused(Refused(Caller("r-1"), 422, "invalid-inputs", 15e-6))
         await asyncio.to_thread(recorder.close)
-        await recorder.note(record.Lifecycle("drain"))
+        await recorder.changed("drain")
 
     run(disk, scenario)
     data = b"".join(disk.files().values())

@@ -8,6 +8,7 @@ release, so that the lock's sha256 can be met anywhere.
 import importlib.metadata
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,9 +18,10 @@ from bedside.locking.uv import Uv
 DISTRIBUTION = "bedside-runtime"
 
 
-def requirement() -> str:
-    """Return the exact requirement of the runtime that these tools belong to."""
-    return f"{DISTRIBUTION}=={importlib.metadata.version(DISTRIBUTION)}"
+def requirement(extras: Sequence[str] = ()) -> str:
+    """Return the exact requirement of the runtime that these tools belong to, with ``extras``."""
+    wanted = f"[{','.join(extras)}]" if extras else ""
+    return f"{DISTRIBUTION}{wanted}=={importlib.metadata.version(DISTRIBUTION)}"
 
 
 def bring(directory: Path, uv: Uv) -> Path | None:

@@ -5,13 +5,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from bedside_runtime.contract import Serve
+from bedside_runtime.contract import Audit, Serve
 
 _Number = float
 _Interval = Annotated[tuple[_Number, _Number], Strict(strict=False)]
 _Words = Annotated[tuple[str, ...], Strict(strict=False)]
 
 _SERVE: Final = Serve()
+_AUDIT: Final = Audit()
 
 
 class Section(BaseModel):
@@ -91,6 +92,23 @@ class ServeSection(Section):
     openapi: bool = Field(default=_SERVE.openapi, description="Whether /openapi.json is answered.")
 
 
+class AuditSection(Section):
+    """How every answer is recorded."""
+
+    path: str = Field(default=_AUDIT.path, description="Directory of the log in the container.", pattern="^/")
+    payload: Literal["none", "hmac", "encrypted"] = Field(default=_AUDIT.payload, description="What stays of inputs.")
+    signed: bool = Field(default=_AUDIT.signed, description="Whether checkpoints are signed, with a mounted key.")
+    on_failure: Literal["refuse", "answer-and-alarm"] = Field(
+        default=_AUDIT.on_failure, description="Whether anybody is answered while nothing can be recorded."
+    )
+    checkpoint_every: int = Field(default=_AUDIT.checkpoint_every, ge=1, description="Records between checkpoints.")
+    checkpoint_seconds: float = Field(default=_AUDIT.checkpoint_seconds, gt=0, description="Time between them.")
+    heartbeat_seconds: float = Field(default=_AUDIT.heartbeat_seconds, gt=0, description="Longest silence.")
+    segment_bytes: int = Field(default=_AUDIT.segment_bytes, ge=65_536, description="Size of a file of the log.")
+    segment_seconds: float = Field(default=_AUDIT.segment_seconds, gt=0, description="Age of a file of the log.")
+    low_water_bytes: int = Field(default=_AUDIT.low_water_bytes, ge=0, description="Not ready with less free space.")
+
+
 class Document(Section):
     """bedside.toml: everything that an author decides."""
 
@@ -101,11 +119,11 @@ class Document(Section):
     output: OutputSection
     golden: GoldenSection
     serve: ServeSection = ServeSection()
+    audit: AuditSection | None = Field(default=None, description="Left out: no answer is recorded.")
 
 
 NOT_YET: Final = MappingProxyType(
     {
-        "audit": "the audit log",
         "deploy": "deployment to Kubernetes",
         "serve.workers": "several worker processes",
         "serve.max_batch": "batching of concurrent requests",

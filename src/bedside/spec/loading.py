@@ -67,6 +67,7 @@ class Spec:
     output: contract.Output
     golden: GoldenSpec
     serve: contract.Serve
+    audit: contract.Audit | None = None
     notes: tuple[Finding, ...] = ()
 
 
@@ -123,6 +124,7 @@ class _Reading:
         output = self._section(table, "output", document.OutputSection)
         golden_section = self._section(table, "golden", document.GoldenSection)
         serve = self._section(table, "serve", document.ServeSection, optional=True)
+        audit = self._section(table, "audit", document.AuditSection) if "audit" in table else None
         inputs, complete = self._inputs(table)
         if model:
             self.problems += rules.model(model)
@@ -138,7 +140,7 @@ class _Reading:
             self._golden(found.golden, [section for _, section in inputs], output)
         if self.problems or not (model and environment and output and golden_section and serve):
             raise self._invalid()
-        return self._resolved(model, environment, inputs, output, golden_section, serve)
+        return self._resolved(model, environment, inputs, output, golden_section, serve, audit)
 
     # -- sections
 
@@ -203,6 +205,7 @@ class _Reading:
         output: document.OutputSection,
         golden_section: document.GoldenSection,
         serve: document.ServeSection,
+        audit: document.AuditSection | None,
     ) -> Spec:
         root = self.path.parent.resolve()
         return Spec(
@@ -221,6 +224,7 @@ class _Reading:
             output=_output(output),
             golden=GoldenSpec(root / golden_section.cases, golden_section.tolerance),
             serve=contract.Serve(**serve.model_dump(exclude={"engine"})),
+            audit=contract.Audit(**audit.model_dump()) if audit else None,
             notes=(*self._notes(output, golden_section), *self._open_questions(model.card)),
         )
 

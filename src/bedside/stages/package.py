@@ -110,12 +110,18 @@ def _lock(spec: Spec, uv: Uv, work: Path, *, upgrade: bool) -> Path:
     wheel = runtime_wheel.bring(work / "wheels", uv)
     uv.compile(
         spec.environment.requirements,
-        runtime_wheel.requirement(),
+        runtime_wheel.requirement(_extras(spec)),
         lock,
         spec.environment.python,
         wheel.parent if wheel is not None else None,
     )
     return lock
+
+
+def _extras(spec: Spec) -> tuple[str, ...]:
+    """Return the extras of the runtime that the release's settings use, and no other."""
+    audit = spec.audit
+    return ("audit",) if audit is not None and (audit.signed or audit.payload == "encrypted") else ()
 
 
 def _authors_part(lock: Path) -> str:
@@ -170,6 +176,7 @@ def _contract(spec: Spec, inspection: seam.Inspection, staging: Path) -> seam.Co
         golden=seam.Golden(path="golden.jsonl", cases=len(cases), tolerance=spec.golden.tolerance),
         environment=inspection.environment,
         serve=spec.serve,
+        audit=spec.audit,
         files=_files(staging),
     )
 

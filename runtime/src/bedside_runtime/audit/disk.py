@@ -74,6 +74,10 @@ class Disk(Protocol):
         """Bytes that are free for this process."""
         ...
 
+    def close(self) -> None:
+        """Let another process have the directory."""
+        ...
+
 
 class PosixDisk:
     """A directory of a local file system on Linux, held by one process at a time."""
@@ -88,6 +92,7 @@ class PosixDisk:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._sync_directory(directory.parent)
+        self._closed = False
         self._held = self._open(_LOCK, os.O_RDWR | os.O_CREAT)
         try:
             _lock(self._held)
@@ -132,9 +137,11 @@ class PosixDisk:
         return found.f_bavail * found.f_frsize
 
     def close(self) -> None:
-        """Let another process have the directory."""
-        os.close(self._held)
-        os.close(self._directory)
+        """See `Disk`. Closing twice is closing once."""
+        if not self._closed:
+            self._closed = True
+            os.close(self._held)
+            os.close(self._directory)
 
     def _open(self, name: str, flags: int) -> int:
         return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640, dir_fd=self._directory)

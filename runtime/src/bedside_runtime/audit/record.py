@@ -63,12 +63,12 @@ class Payload(Struct, frozen=True):
     """How inputs are kept in this segment.
 
     Attributes:
-        mode: ``none``, ``hmac`` (HMAC-SHA256 of the canonical inputs) or ``sealed`` (AES-256-GCM).
-        key: Names the HMAC key without saying anything about it; for ``sealed``, the recipient's key.
-        wrapped: For ``sealed``: this segment's data key, encrypted to the recipient (RFC 9180), base64.
+        mode: ``none``, ``hmac`` (HMAC-SHA256 of the canonical inputs) or ``encrypted`` (AES-256-GCM).
+        key: Names the HMAC key without saying anything about it; for ``encrypted``, the recipient's key.
+        wrapped: For ``encrypted``: this segment's data key, encrypted to the recipient (RFC 9180), base64.
     """
 
-    mode: Literal["none", "hmac", "sealed"]
+    mode: Literal["none", "hmac", "encrypted"]
     key: str | None = None
     wrapped: str | None = None
 
@@ -129,6 +129,9 @@ class Heartbeat(Struct, frozen=True, tag_field="kind", tag="heartbeat"):
     ready: bool
 
 
+Event: TypeAlias = Literal["start", "ready", "not-ready", "drain"]
+
+
 class Lifecycle(Struct, frozen=True, tag_field="kind", tag="lifecycle"):
     """The process changed: it started, became ready or unready, drains.
 
@@ -137,7 +140,7 @@ class Lifecycle(Struct, frozen=True, tag_field="kind", tag="lifecycle"):
         reason: Fixed reason code; ``None`` where there is none.
     """
 
-    event: Literal["start", "ready", "not-ready", "drain"]
+    event: Event
     reason: str | None = None
 
 

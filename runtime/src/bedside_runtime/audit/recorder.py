@@ -1,16 +1,18 @@
 """The audit log as the service's recorder: on the event loop, one future a request, resolved once it is durable."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from bedside_runtime.audit.log import AuditLog
 from bedside_runtime.audit.prediction import Asked
 from bedside_runtime.audit.privacy import Keeper
-from bedside_runtime.audit.record import Lifecycle, Refusal, encode
+from bedside_runtime.audit.record import Event, Lifecycle, Refusal, encode
 from bedside_runtime.audit.writer import MAX_BODY, Entry, Writer
 from bedside_runtime.errors import AuditUnavailable, RecordTooLarge
 from bedside_runtime.service import Entry as Answered
+from bedside_runtime.service import Refused
 
 OnFailure: TypeAlias = Literal["refuse", "answer-and-alarm"]
 _Waiting: TypeAlias = "asyncio.Future[None]"
@@ -78,19 +80,23 @@ class AuditRecorder:
                 raise
             self.unrecorded += 1
 
-    async def note(self, body: Refusal | Lifecycle) -> None:
-        """Return once ``body`` is durable, or once it is known that it never will be.
+    async def refused(self, refused: Refused) -> None:
+        """Return once ``refused`` is durable, or once it is known that it never will be.
 
-        Nobody's answer depends on it: that the log has latched is said by readiness.
+        No prediction leaves with a refusal; that the log has latched is said by readiness.
         """
-        try:
-            await self._durable(encode(body))
-        except AuditUnavailable:
-            return
+        caller = refused.caller
+        micros = round(refused.seconds * 1e6)
+        await self._note(Refusal(caller.request, caller.identity, refused.status, refused.code, micros))
 
-    def heartbeats_say(self, *, ready: bool) -> None:
-        """Set what every heartbeat says about readiness."""
-        self._log.ready = ready
+    async def changed(self, event: Event, reason: str | None = None) -> None:
+        """Record a change of the process; what every heartbeat says about readiness follows it."""
+        self._log.ready = event == "ready"
+        await self._note(Lifecycle(event, reason))
+
+    async def _note(self, body: Refusal | Lifecycle) -> None:
+        with contextlib.suppress(AuditUnavailable):
+            await self._durable(encode(body))
 
     def close(self) -> None:
         """Write what waits, end the segment with a checkpoint; blocking.

@@ -57,7 +57,7 @@ class KeepsSealed(Keeps):
         key = AESGCM.generate_key(_KEY_BITS)
         self._cipher = AESGCM(key)
         wrapped = _HPKE.encrypt(key, self._recipient, info=_info(pod, segment))
-        return record.Payload("sealed", recipient_id(self._recipient), base64.b64encode(wrapped).decode())
+        return record.Payload("encrypted", recipient_id(self._recipient), base64.b64encode(wrapped).decode())
 
     def entry(self, asked: Asked, rows: Sequence[Row]) -> Entry:
         """See `Keeper`. Sealed on the log's thread, where the record's number is known."""

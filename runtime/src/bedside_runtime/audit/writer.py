@@ -145,10 +145,11 @@ class Writer:
         self._failure = self._failure or reason
 
     def abandon(self) -> None:
-        """Let go of the file as it is, for another process to find."""
+        """Let go of the file and the directory as they are, for another process to find."""
         if self._file is not None:
             self._file.abandon()
             self._file = None
+        self._disk.close()
 
     def _guarded(self, step: Callable[[], _Result]) -> _Result:
         if self._failure is not None:

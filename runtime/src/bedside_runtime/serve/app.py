@@ -20,7 +20,7 @@ from bedside_runtime.serve.lifecycle import Lifecycle
 from bedside_runtime.serve.logs import EventLog
 from bedside_runtime.serve.metrics import CONTENT_TYPE, Metrics
 from bedside_runtime.serve.problems import Problem, not_ready, response
-from bedside_runtime.service import Caller, Prediction, PredictionService
+from bedside_runtime.service import Caller, Prediction, PredictionService, Recorder, Refused
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -41,7 +41,7 @@ class Application:
         self.loaded: Loaded | None = None
         self._lifecycle = lifecycle
         self._metrics = metrics
-        wall = [Middleware(Boundary, metrics=metrics, log=log)]
+        wall = [Middleware(Boundary, metrics=metrics, log=log, on_refused=self._refused)]
         probes = [
             *(Route(path, self._live) for path in ("/health", "/livez")),
             *(Route(path, self._startup) for path in ("/startup", "/startupz")),
@@ -104,6 +104,14 @@ class Application:
         self._metrics.answered(predictions)
         return predictions
 
+    def _recorder(self) -> Recorder | None:
+        return self.loaded.service.recorder if self.loaded is not None else None
+
+    async def _refused(self, refused: Refused) -> None:
+        recorder = self._recorder()
+        if recorder is not None:
+            await recorder.refused(refused)
+
     def _serving(self) -> Loaded:
         """Return what answers predictions; that is so while draining too."""
         if self.loaded is None or self._lifecycle.service is None:
@@ -130,7 +138,9 @@ class Application:
 
     async def _ready(self, _request: Request) -> Response:
         readiness = self._lifecycle.readiness()
-        body = {"status": readiness.status, "reason": readiness.reason, "ready": readiness.ready}
+        recorder = self._recorder()
+        audit = recorder.detail if recorder is not None else "none"
+        body = {"status": readiness.status, "reason": readiness.reason, "ready": readiness.ready, "audit": audit}
         return _json(body, 200 if readiness.ready else 503)
 
     # -- descriptions
@@ -148,7 +158,7 @@ class Application:
                 "inputs": contract.inputs,
                 "output": contract.output,
                 "golden": contract.golden,
-                "audit": type(service.recorder).__name__,
+                "audit": contract.audit,
                 "card": loaded.card,
             }
         )

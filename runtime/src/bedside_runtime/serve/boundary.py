@@ -8,6 +8,7 @@ import asyncio
 import secrets
 import time
 import traceback
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bedside_runtime.errors import BedsideRuntimeError
 from bedside_runtime.serve.logs import EventLog
 from bedside_runtime.serve.metrics import Metrics
-from bedside_runtime.serve.problems import Problem, from_domain, not_ready, response
+from bedside_runtime.serve.problems import STATUS, Problem, from_domain, not_ready, response
+from bedside_runtime.service import Caller, Refused
 
 _SAFE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _LONGEST_ID = 128
@@ -38,8 +40,11 @@ def request_id(request: Request) -> str:
 class Boundary:
     """ASGI middleware around all routes."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, log: EventLog) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, log: EventLog, on_refused: Callable[[Refused], Awaitable[None]]
+    ) -> None:
         self._app = app
+        self._on_refused = on_refused
         self._metrics = metrics
         self._log = log
 
@@ -68,8 +73,12 @@ class Boundary:
         self._metrics.request(route, request.method, answer.status, time.perf_counter() - started)
 
     async def _problem(self, problem: Problem, request: Request, receive: Receive, answer: "_Answer") -> None:
-        if not answer.begun:
-            await response(problem, request_id(request))(request.scope, receive, answer.send)
+        if answer.begun:
+            return
+        if request.method == "POST":  # somebody asked for a prediction and gets none
+            caller, seconds = Caller(request_id(request)), time.perf_counter() - answer.began
+            await self._on_refused(Refused(caller, STATUS[problem.code], problem.code, seconds))
+        await response(problem, request_id(request))(request.scope, receive, answer.send)
 
     def _report(self, error: Exception, request: Request) -> None:
         problem = from_domain(error) if isinstance(error, BedsideRuntimeError) else Problem("internal-error")
@@ -84,6 +93,7 @@ class _Answer:
     def __init__(self, send: Send, identity: str) -> None:
         self.status = _SERVER_ERROR
         self.begun = False
+        self.began = time.perf_counter()
         self._send = send
         self._identity = identity.encode()
 

@@ -1,7 +1,7 @@
 """Prometheus metrics with closed label sets: routes, bands and input names of the contract, never a value."""
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,10 +26,24 @@ _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 """Seconds."""
 
 
+class Audited(Protocol):
+    """What metrics ask of the audit log."""
+
+    @property
+    def detail(self) -> str:
+        """A fixed word about the log."""
+        ...
+
+    @property
+    def unrecorded(self) -> int:
+        """How many answers left without a record."""
+        ...
+
+
 class Metrics:
     """All metrics of one process, in a registry of their own."""
 
-    def __init__(self, ready: Callable[[], bool]) -> None:
+    def __init__(self, ready: Callable[[], bool], audit: Audited) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -42,6 +56,14 @@ class Metrics:
         )
         self._ready = Gauge("bedside_ready", "1 while /readyz answers 200.", registry=self._registry)
         self._ready.set_function(lambda: float(ready()))
+        self._audit = Gauge("bedside_audit_ok", "1 while the audit log takes records.", registry=self._registry)
+        self._audit.set_function(lambda: float(audit.detail in ("open", "space-low")))
+        self._unrecorded = Gauge(
+            "bedside_audit_unrecorded_answers",
+            "Answers that left without a record, because the author chose answer-and-alarm.",
+            registry=self._registry,
+        )
+        self._unrecorded.set_function(lambda: float(audit.unrecorded))
         states = [str(state) for state in State]
         self._state = Enum("bedside_state", "Where the process is.", states=states, registry=self._registry)
         self._load = Gauge("bedside_load_seconds", "From start to ready.", registry=self._registry)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
-from bedside_runtime.errors import BedsideRuntimeError
+from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError
 from bedside_runtime.inputs import InvalidInputs, Violation
 
 MEDIA_TYPE = "application/problem+json"
@@ -20,6 +20,7 @@ RETRY_AFTER = "5"
 
 TITLES: Final = MappingProxyType(
     {
+        "audit-unavailable": "the audit log takes no record, so nobody is answered",
         "bad-json": "the body is not the JSON that is accepted here",
         "body-too-large": "the body is larger than this release takes",
         "conflicting-body": "the body must hold either inputs or instances, and nothing else",
@@ -32,6 +33,7 @@ TITLES: Final = MappingProxyType(
         "not-found": "there is no such route",
         "not-ready": "this server does not answer predictions now; the reason code says why",
         "output-invalid": "the model answered something that its declared output cannot be",
+        "record-too-large": "the request is larger than one audit record holds",
         "too-many-instances": "the request holds more instances than this release takes",
         "unknown-model": "this server serves no model of that name and version",
     }
@@ -40,6 +42,7 @@ TITLES: Final = MappingProxyType(
 
 STATUS: Final = MappingProxyType(
     {
+        "audit-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
         "bad-json": HTTPStatus.BAD_REQUEST,
         "body-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "conflicting-body": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -52,6 +55,7 @@ STATUS: Final = MappingProxyType(
         "not-found": HTTPStatus.NOT_FOUND,
         "not-ready": HTTPStatus.SERVICE_UNAVAILABLE,
         "output-invalid": HTTPStatus.INTERNAL_SERVER_ERROR,
+        "record-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "too-many-instances": HTTPStatus.UNPROCESSABLE_ENTITY,
         "unknown-model": HTTPStatus.NOT_FOUND,
     }
@@ -95,6 +99,8 @@ def from_domain(error: BedsideRuntimeError) -> Problem:
     """Return the problem for an error of the domain; its message stays here."""
     if isinstance(error, InvalidInputs):
         return Problem("invalid-inputs", violations=error.violations)
+    if isinstance(error, AuditUnavailable):
+        return Problem(error.code, headers={"retry-after": RETRY_AFTER})
     return Problem(error.code if error.code in TITLES else "internal-error")
 
 

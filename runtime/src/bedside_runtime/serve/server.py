@@ -17,13 +17,14 @@ import uvicorn
 
 from bedside_runtime import loading
 from bedside_runtime.contract import Contract, Serve
-from bedside_runtime.errors import BedsideRuntimeError, PortUnavailable
+from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError, PortUnavailable
 from bedside_runtime.inputs import compile_inputs
 from bedside_runtime.serve.app import Application, Loaded
+from bedside_runtime.serve.auditing import Auditing
 from bedside_runtime.serve.lifecycle import Lifecycle, State
 from bedside_runtime.serve.logs import EventLog, silence_server
 from bedside_runtime.serve.metrics import Metrics
-from bedside_runtime.service import NoRecord, PredictionService
+from bedside_runtime.service import PredictionService, Recorder
 
 OnStage = Callable[[str], None]
 OnContract = Callable[[Contract], None]
@@ -64,7 +65,8 @@ class Process:
         self._log = log
         self._started = time.monotonic()
         self._lifecycle = Lifecycle()
-        self._metrics = Metrics(lambda: self._lifecycle.readiness().ready)
+        self._auditing = Auditing(log, self._audit_latched)
+        self._metrics = Metrics(lambda: self._lifecycle.readiness().ready, self._auditing)
         self._application = Application(self._lifecycle, self._metrics, log)
         self._sockets = [_listen(address.host, address.port), _listen(address.host, address.admin_port)]
         self._ask_to_stop: Callable[[], None] = lambda: None
@@ -78,6 +80,7 @@ class Process:
         # 3. Wait for SIGTERM, or for the end of a failed process's grace.
         # 4. Drain: not ready at once, but answering while endpoints still point here.
         # 5. Stop accepting, close idle connections, finish what is in flight.
+        # 6. Close the audit log: what was answered is durable, and a checkpoint says where it ends.
         silence_server(self._log)
         stop = asyncio.Event()
         self._handle_signals(stop)
@@ -97,6 +100,8 @@ class Process:
             server.should_exit = True
         await asyncio.gather(*serving)
         background.cancel()
+        if not await self._auditing.close() and not self._exit_code:  # 6
+            self._exit_code = AuditUnavailable.exit_code
         self._log.info("stopped", exit_code=self._exit_code)
         return self._exit_code
 
@@ -109,10 +114,12 @@ class Process:
     async def _load_and_check(self, stop: asyncio.Event) -> None:
         try:
             loaded = await self._in_thread()
-            self._become_ready(loaded)
+            recorder = await self._auditing.open(loaded)
+            await self._become_ready(loaded, recorder)
             await self._self_checks(loaded.contract.serve.self_check_seconds)
         except BedsideRuntimeError as error:
             self._fail(error.code, error.exit_code)
+            await self._auditing.changed("not-ready", error.code)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - an outer boundary: model code may raise or exit
             self._log.error("load-failed", error=type(error).__name__)
             self._fail("load-failed", 3)
@@ -152,30 +159,36 @@ class Process:
     def _on_contract(self, contract: Contract) -> None:
         self._settings = contract.serve
 
-    def _become_ready(self, loaded: loading.Loaded) -> None:
+    async def _become_ready(self, loaded: loading.Loaded, recorder: Recorder) -> None:
         if self._lifecycle.state is State.DRAINING:
             return
         self._on_stage(State.VERIFYING)
-        service = PredictionService(loaded.contract, loaded.digest, loaded.predictor, loaded.cases, NoRecord())
+        service = PredictionService(loaded.contract, loaded.digest, loaded.predictor, loaded.cases, recorder)
         seconds = time.monotonic() - self._started
         self._application.loaded = Loaded(service, compile_inputs(loaded.contract.inputs), loaded.card)
         self._metrics.loaded(loaded.contract, loaded.digest, seconds)
         self._lifecycle.ready(service)
         self._metrics.entered(State.READY)
         digest, cases = f"sha256:{loaded.digest}", len(loaded.cases)
+        await self._auditing.changed("ready")
         self._log.info("ready", release=loaded.contract.ref, digest=digest, cases=cases, seconds=round(seconds, 3))
 
     async def _self_checks(self, period: float) -> None:
-        while self._lifecycle.service is not None:
-            await asyncio.sleep(period)
-            await self._lifecycle.service.self_check()
+        while (service := self._lifecycle.service) is not None:
+            await service.self_check()
             self._lifecycle.checked()
+            await asyncio.sleep(period)  # in which the service may have failed for another reason
 
     def _fail(self, code: str, exit_code: int) -> None:
         self._lifecycle.fail(code)
         self._metrics.entered(self._lifecycle.state)
         self._exit_code = exit_code
         self._log.error("failed", reason=code, exit_code=exit_code)
+
+    def _audit_latched(self, code: str) -> None:
+        """Answer nobody from now on, and end: a new process opens a new segment."""
+        self._fail(code, AuditUnavailable.exit_code)
+        self.stop()
 
     # -- signals, draining
 
@@ -197,6 +210,7 @@ class Process:
     async def _drain(self) -> None:
         answering = self._lifecycle.state is State.READY and not self._local
         self._lifecycle.drain()
+        await self._auditing.changed("drain")
         self._metrics.entered(self._lifecycle.state)
         self._log.info("draining", seconds=self._settings.drain_seconds if answering else 0.0)
         if answering:

@@ -1,0 +1,243 @@
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from served import PATIENT, Served, loaded, serving
+
+from bedside_runtime.audit.recovery import segment_number
+from bedside_runtime.audit.verify import Report, Segment, Verdict, verify
+from bedside_runtime.contract import Audit
+from bedside_runtime.loading import Loaded
+
+POD = "icu-7f9c-x1"
+
+
+@pytest.fixture(autouse=True)
+def _mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "audit-hmac.key").write_text("ab" * 32)
+    monkeypatch.setenv("BEDSIDE_AUDIT_KEYS", str(tmp_path / "keys"))
+    monkeypatch.setenv("BEDSIDE_AUDIT_DIRECTORY", str(tmp_path / "log"))
+    monkeypatch.setenv("POD_NAME", POD)
+
+
+def audited(**settings: Any) -> Loaded:
+    made = loaded()
+    return msgspec.structs.replace(made, contract=msgspec.structs.replace(made.contract, audit=Audit(**settings)))
+
+
+def files(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "log" / POD).glob("*.jsonl"))
+
+
+def records(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    for path in files(tmp_path):
+        for line in path.read_bytes().splitlines():
+            yield json.loads(line)["body"]
+
+
+def verdict(tmp_path: Path) -> Report:
+    return verify([Segment(path.name, segment_number(path.name) or 0, [path.read_bytes()]) for path in files(tmp_path)])
+
+
+def break_the_log(tmp_path: Path) -> None:
+    for path in files(tmp_path):
+        path.unlink()
+
+
+def test_every_answer_is_in_the_log_when_it_arrives(tmp_path: Path) -> None:
+    with serving(audited()) as served:
+        for _ in range(5):
+            status, answered = served.post({"inputs": PATIENT})
+            assert status == 200
+            (found,) = [item for item in records(tmp_path) if item.get("request") == answered["id"]]
+            assert found["kind"] == "prediction"
+            assert found["outputs"][0]["value"] == answered["predictions"][0]["value"]
+            assert found["release"] == answered["release"]["digest"]
+            assert served.get("/readyz")[1]["audit"] == "open"
+        assert served.stop() == 0
+    assert verdict(tmp_path).verdict is Verdict.INTACT
+    assert verdict(tmp_path).closed
+    events = [item["event"] for item in records(tmp_path) if item["kind"] == "lifecycle"]
+    assert events == ["start", "ready", "drain"]
+
+
+def test_answers_of_the_inference_protocol_are_in_the_log_too(tmp_path: Path) -> None:
+    kinds = {"age": "INT64", "temperature": "FP64", "lactate": "FP64", "admission": "BYTES", "ventilated": "BOOL"}
+    tensors = [
+        {"name": name, "shape": [1, 1], "datatype": kind, "data": [PATIENT[name]]} for name, kind in kinds.items()
+    ]
+    with serving(audited()) as served:
+        status, answered = served.post({"inputs": tensors}, "/v2/models/icu-test/infer")
+        assert status == 200
+        assert [item for item in records(tmp_path) if item.get("request") == answered["id"]]
+
+
+def test_a_refusal_is_in_the_log_with_its_code(tmp_path: Path) -> None:
+    with serving(audited()) as served:
+        served.post({"inputs": PATIENT | {"age": 1000}})
+        served.post(b"{")
+        served.post({"inputs": PATIENT}, **{"content-type": "text/plain"})
+    found = [(item["code"], item["status"]) for item in records(tmp_path) if item["kind"] == "refusal"]
+    assert found == [("invalid-inputs", 422), ("bad-json", 400), ("media-type", 415)]
+
+
+def test_a_log_that_fails_ends_the_service(tmp_path: Path) -> None:
+    with serving(audited()) as served:
+        break_the_log(tmp_path)
+        status, body = served.post({"inputs": PATIENT})
+        assert (status, body["code"]) == (503, "audit-unavailable")
+        served.wait_for("failed", reason="audit-unavailable")
+        served.wait_for("stopped", exit_code=4)
+
+
+def test_with_answer_and_alarm_a_log_that_fails_is_seen_and_patients_are_answered(tmp_path: Path) -> None:
+    with serving(audited(on_failure="answer-and-alarm")) as served:
+        break_the_log(tmp_path)
+        assert [served.post({"inputs": PATIENT})[0] for _ in range(3)] == [200, 200, 200]
+        status, body = served.get("/readyz")
+        assert (status, body["audit"]) == (200, "answering-unrecorded")
+        _, _, metrics = served.request("GET", "/metrics", admin=True)
+        assert b"bedside_audit_unrecorded_answers 3.0" in metrics
+        assert b"bedside_audit_ok 0.0" in metrics
+        assert served.stop() == 4
+
+
+def test_little_space_is_not_ready_and_is_recorded_all_the_same(tmp_path: Path) -> None:
+    with serving(audited(low_water_bytes=1 << 62)) as served:
+        deadline = time.monotonic() + 5
+        while served.get("/readyz")[0] == 200 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert served.get("/readyz") == (
+            503,
+            {"status": "ready", "reason": "recorder-unavailable", "ready": False, "audit": "space-low"},
+        )
+        assert served.post({"inputs": PATIENT})[0] == 200
+
+
+def test_a_missing_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys" / "audit-hmac.key").unlink()
+
+    def load(_stage: object, on_contract: Any) -> Loaded:
+        on_contract(audited().contract)
+        return audited()
+
+    with serving(load) as served:
+        served.wait_for("failed", reason="audit-key-invalid", exit_code=2)
+        assert served.get("/readyz")[0] == 503
+    assert files(tmp_path) == []
+
+
+def test_a_second_process_on_the_same_log_is_refused(tmp_path: Path) -> None:
+    def load(_stage: object, on_contract: Any) -> Loaded:
+        on_contract(audited().contract)
+        return audited()
+
+    with serving(audited()) as first, serving(load) as second:
+        second.wait_for("failed", reason="audit-busy")
+        assert first.post({"inputs": PATIENT})[0] == 200
+
+
+def _keys(tmp_path: Path) -> None:
+    for name, algorithm in (("audit-signing.pem", "ed25519"), ("private.pem", "x25519")):
+        path = tmp_path / "keys" / name
+        subprocess.run(["openssl", "genpkey", "-algorithm", algorithm, "-out", path], check=True)
+    private = tmp_path / "keys" / "private.pem"
+    public = tmp_path / "keys" / "audit-recipient.pem"
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+
+
+def test_checkpoints_go_to_stdout_so_that_they_are_kept_off_the_pod(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("cryptography", reason="signed checkpoints need the extra `audit`")
+    _keys(tmp_path)
+    with serving(audited(signed=True, checkpoint_every=2)) as served:
+        for _ in range(4):
+            served.post({"inputs": PATIENT})
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    written = [item["note"] for item in records(tmp_path) if item["kind"] == "checkpoint"]
+    assert [line["note"] for line in lines if line["event"] == "audit-checkpoint"] == written
+    assert len(written) > 3
+
+
+CANARY = "Zx9CANARY77"
+NUMBER = 36.8912345
+
+
+@pytest.mark.parametrize("payload", ["none", "hmac", "encrypted"])
+def test_a_canary_is_found_nowhere_outside_a_sealed_payload(
+    payload: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if payload == "encrypted":
+        pytest.importorskip("cryptography", reason="sealed payloads need the extra `audit`")
+    _keys(tmp_path)
+    answers: list[bytes] = []
+    with serving(audited(payload=payload)) as served:
+        for path, body, headers in _canaries():
+            _, _, answer = served.request("POST", path, body, {"content-type": "application/json"} | headers)
+            answers.append(answer)
+        _, _, metrics = served.request("GET", "/metrics", admin=True)
+    said = capsys.readouterr()
+    everywhere = b"".join(path.read_bytes() for path in files(tmp_path)) + b"".join(answers) + metrics
+    everywhere += served.stream.getvalue().encode() + said.out.encode() + said.err.encode()
+    for canary in (CANARY.encode(), str(NUMBER).encode(), CANARY.lower().encode()):
+        assert canary not in everywhere
+    assert sum(item["kind"] == "prediction" for item in records(tmp_path)) == 3
+    if payload == "encrypted":
+        assert any(str(NUMBER).encode() in item for item in _opened(tmp_path))
+
+
+def _canaries() -> Iterator[tuple[str, bytes, dict[str, str]]]:
+    good = PATIENT | {"temperature": NUMBER}
+    bad: list[Any] = [
+        {"inputs": good | {CANARY: 1}},
+        {"inputs": good | {"admission": CANARY}},
+        {"inputs": good | {"age": CANARY}},
+        {"inputs": good | {"temperature": {"value": NUMBER, "unit": CANARY}}},
+        {"inputs": {}, CANARY: CANARY},
+        {"instances": [good, CANARY]},
+        CANARY,
+    ]
+    for value in ({"inputs": good}, {"instances": [good, good]}, *bad):
+        yield "/predict", json.dumps(value).encode(), {}
+    yield f"/predict?patient={CANARY}", json.dumps({"inputs": good}).encode(), {"x-patient": CANARY, "cookie": CANARY}
+    yield f"/predict/{CANARY}", json.dumps({"inputs": good}).encode(), {"authorization": f"Bearer {CANARY}"}
+    yield f"/v2/models/{CANARY}/infer", json.dumps({"inputs": [], "id": CANARY}).encode(), {"user-agent": CANARY}
+    yield "/predict", b'{"' + CANARY.encode(), {"content-type": f"application/{CANARY}"}
+    yield "/predict", b'{"inputs":{"' + CANARY.encode(), {}
+
+
+def _opened(tmp_path: Path) -> Iterator[bytes]:
+    from bedside_runtime.audit.record import Payload
+    from bedside_runtime.audit.sealing import read_private_key, unseal
+    from bedside_runtime.audit.writer import Position
+
+    key = read_private_key((tmp_path / "keys" / "private.pem").read_bytes())
+    for number, path in enumerate(files(tmp_path)):
+        lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+        genesis = msgspec.convert(lines[0]["body"]["payload"], Payload)
+        for line in lines:
+            if line["body"]["kind"] == "prediction":
+                yield unseal(genesis, Position(POD, number, line["seq"]), line["body"]["inputs"], key)
+
+
+def test_without_an_audit_section_nothing_is_recorded_and_readiness_says_so(tmp_path: Path) -> None:
+    with serving() as served:
+        assert served.get("/readyz")[1]["audit"] == "none"
+        assert served.get("/model")[1]["audit"] is None
+    assert not (tmp_path / "log").exists()
+
+
+def test_the_next_start_follows_the_log_of_the_last(tmp_path: Path) -> None:
+    for _ in range(3):
+        with serving(audited()) as served:
+            assert isinstance(served, Served)
+            served.post({"inputs": PATIENT})
+    assert len(files(tmp_path)) == 3
+    assert verdict(tmp_path).verdict is Verdict.INTACT
