@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import msgspec
 
 from bedside_runtime import adapters, loading
+from bedside_runtime.audit import reading
+from bedside_runtime.audit.verify import EXIT_CODES
 from bedside_runtime.contract import InspectionRequest
 from bedside_runtime.errors import BedsideRuntimeError, ContractInvalid
 from bedside_runtime.inputs import compile_inputs
@@ -77,11 +79,25 @@ def _serve(arguments: argparse.Namespace) -> None:
     server.end(server.serve(load, address, EventLog(), local=arguments.local))
 
 
+def _audit_verify(arguments: argparse.Namespace) -> None:
+    """Say what an audit log is found to be; exits with the verdict's own code."""
+    report = reading.judge(
+        arguments.directory,
+        keys=arguments.key,
+        checkpoints=arguments.checkpoint,
+        pod=arguments.pod,
+        partial=arguments.partial,
+    )
+    _say(msgspec.to_builtins(report))
+    sys.exit(EXIT_CODES[report.verdict])
+
+
 SUBCOMMANDS: dict[str, tuple[str, Action]] = {
     "inspect": ("find out what a model file is (InspectionRequest on stdin)", _inspect),
     "answer": ("ask a model file (a request and rows on stdin)", _answer),
     "verify": ("load a release and replay its golden cases", _verify),
     "serve": ("serve a release: public port, admin port, probes", _serve),
+    "audit-verify": ("verify the audit log of one pod", _audit_verify),
 }
 
 
@@ -92,14 +108,20 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=help_)
         verb.set_defaults(action=action)
         verb.add_argument("--json", action="store_true", help="say errors as JSON on stdout too")
-        if name in ("verify", "serve"):
+        if name in ("verify", "serve", "audit-verify"):
             verb.add_argument("directory", type=Path, metavar="DIR")
+        if name in ("verify", "serve"):
             verb.add_argument("--digest", help="the release digest that it must have")
         if name == "serve":
             verb.add_argument("--local", action="store_true", help="stop at once: no cluster's endpoint points here")
             verb.add_argument("--host", default="127.0.0.1", help="address of both ports")
             verb.add_argument("--port", type=int, default=8080, help="public port; 0 takes a free one")
             verb.add_argument("--admin-port", type=int, default=8081, help="metrics and probes; 0 takes a free one")
+        if name == "audit-verify":
+            verb.add_argument("--key", action="append", default=[], help="verification key, or a file with one")
+            verb.add_argument("--checkpoint", action="append", default=[], type=Path, help="file of kept checkpoints")
+            verb.add_argument("--pod", help="the pod that the log must be of; the folder's name by default")
+            verb.add_argument("--partial", action="store_true", help="older segments are kept elsewhere")
     return parser
 
 

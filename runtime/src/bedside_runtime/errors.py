@@ -139,3 +139,11 @@ class RecordTooLarge(BedsideRuntimeError):
     exit_code = 2
     code = "record-too-large"
     remedy = "Send fewer instances in one request."
+
+
+class AuditCheckpointInvalid(BedsideRuntimeError):
+    """A checkpoint that was kept elsewhere is none, is about another log, or is not signed by a trusted key."""
+
+    exit_code = 3
+    code = "audit-checkpoint-invalid"
+    remedy = "Take the checkpoints from where the cluster keeps the pod's standard output."

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from served import PATIENT, Served, loaded, serving
 
-from bedside_runtime.audit.recovery import segment_number
-from bedside_runtime.audit.verify import Report, Segment, Verdict, verify
+from bedside_runtime.audit.reading import judge, paths
+from bedside_runtime.audit.verify import Report, Verdict
 from bedside_runtime.contract import Audit
 from bedside_runtime.loading import Loaded
 
@@ -32,7 +32,7 @@ def audited(**settings: Any) -> Loaded:
 
 
 def files(tmp_path: Path) -> list[Path]:
-    return sorted((tmp_path / "log" / POD).glob("*.jsonl"))
+    return paths(tmp_path / "log" / POD)
 
 
 def records(tmp_path: Path) -> Iterator[dict[str, Any]]:
@@ -42,7 +42,7 @@ def records(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 
 def verdict(tmp_path: Path) -> Report:
-    return verify([Segment(path.name, segment_number(path.name) or 0, [path.read_bytes()]) for path in files(tmp_path)])
+    return judge(tmp_path / "log" / POD)
 
 
 def break_the_log(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_missing_key_is_refused(tmp_path: Path) -> None:
     with serving(load) as served:
         served.wait_for("failed", reason="audit-key-invalid", exit_code=2)
         assert served.get("/readyz")[0] == 503
-    assert files(tmp_path) == []
+    assert not (tmp_path / "log").exists()
 
 
 def test_a_second_process_on_the_same_log_is_refused(tmp_path: Path) -> None:

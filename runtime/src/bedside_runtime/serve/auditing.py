@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bedside_runtime.audit import opening
+from bedside_runtime.audit.reading import EVENT
 from bedside_runtime.audit.record import Event
 from bedside_runtime.errors import AuditUnavailable
 from bedside_runtime.loading import Loaded
@@ -80,7 +81,7 @@ class Auditing:
     def _export(self, note: str) -> None:
         """Hand a checkpoint to whatever collects stdout, so that it is kept off the pod."""
         try:
-            sys.stdout.write(json.dumps({"event": "audit-checkpoint", "note": note}) + "\n")
+            sys.stdout.write(json.dumps({"event": EVENT, "note": note}) + "\n")
             sys.stdout.flush()
         except (OSError, ValueError):  # nobody reads stdout, or it is closed: the log itself is whole
             self._log.error("audit-checkpoint-not-exported")
