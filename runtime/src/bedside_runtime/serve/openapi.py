@@ -82,7 +82,8 @@ def _schemas(contract: Contract) -> dict[str, Any]:
 def _probe_schema() -> dict[str, Any]:
     flag = {"type": "boolean"}
     schema = _only("status", {"type": "string"}, reason={"type": "string"})
-    return schema | {"properties": schema["properties"] | {"ready": flag, "live": flag}}
+    audit = {"enum": ["none", "open", "space-low", "failed", "closed", "answering-unrecorded"]}
+    return schema | {"properties": schema["properties"] | {"ready": flag, "live": flag, "audit": audit}}
 
 
 def _only(name: str, schema: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:
