@@ -122,6 +122,15 @@ def test_an_integer_in_another_unit_must_come_out_integral() -> None:
         decoder.rows([{"stay": {"value": 0.01, "unit": "h"}}])
 
 
+def test_a_value_that_overflows_in_the_declared_unit_is_refused() -> None:
+    decoder = compile_inputs(
+        [Input(name="weight", type="number", unit="g", conversions={"kg": Conversion(scale="1000")})]
+    )
+    with pytest.raises(InvalidInputs) as refused:
+        decoder.rows([{"weight": {"value": 1e308, "unit": "kg"}}])
+    assert [item.code for item in refused.value.violations] == ["not-finite"]
+
+
 def test_an_integral_float_is_an_integer_as_json_schema_has_it() -> None:
     (row,) = DECODER.rows([PATIENT | {"age": 63.0}])
     assert row.cells[0] == 63

@@ -189,7 +189,10 @@ def _in_declared_unit(item: Input, measured: Mapping[object, object]) -> float:
     if conversion is None:
         declared = f"{item.unit} or a unit of the same kind" if item.unit else "no unit"
         raise _Refused("unit-not-accepted", f"{item.name} is declared with {declared}; this unit is not convertible")
-    return conversion.apply(number)
+    try:
+        return conversion.apply(number)
+    except OverflowError:
+        raise _Refused("not-finite", f"{item.name} must be a finite number in {item.unit}") from None
 
 
 def _number(item: Input, value: object) -> float:

@@ -1,8 +1,10 @@
 """The OpenAPI 3.1 document of one model: its inputs with units and ranges, its answers, its problems. Pure."""
 
+import math
+from fractions import Fraction
 from typing import Any
 
-from bedside_runtime.contract import Contract, Input, Output
+from bedside_runtime.contract import Contract, Conversion, Input, Output
 from bedside_runtime.serve import problems
 
 _REF = "#/components/schemas/"
@@ -117,14 +119,34 @@ def _measure(item: Input, *, nullable: bool) -> dict[str, Any]:
     forms = [bare]
     if item.unit is not None:
         forms.append(_only("value", bare, unit={"const": item.unit}))
-    if item.conversions:
-        units = {"enum": sorted(item.conversions), "description": f"converted to {item.unit}, then checked"}
-        forms.append(_only("value", {"type": "number"}, unit=units))
+    for unit, conversion in sorted(item.conversions.items()):
+        converted = {"type": "number", "description": f"converted to {item.unit}, then checked"}
+        forms.append(_only("value", converted | _converted_range(item.valid, conversion), unit={"const": unit}))
     if nullable:
         forms.append({"type": "null"})
     extra: dict[str, Any] = {"x-unit": item.unit} if item.unit is not None else {}
     extra |= {"x-expected": list(item.expected)} if item.expected is not None else {}
     return {"oneOf": forms, **extra} if len(forms) > 1 else {**bare, **extra}
+
+
+def _converted_range(valid: tuple[float, float] | None, conversion: Conversion) -> dict[str, float]:
+    """Return the bounds of a value in another unit: the outermost doubles that convert to a valid one."""
+    if valid is None:
+        return {}
+    low, high = sorted(_unconverted(end, conversion) for end in valid)
+    return {
+        "minimum": _inside(low, math.inf, valid, conversion),
+        "maximum": _inside(high, -math.inf, valid, conversion),
+    }
+
+
+def _inside(bound: float, inward: float, valid: tuple[float, float], conversion: Conversion) -> float:
+    """Return ``bound``, or the next double where rounding put it outside."""
+    return bound if valid[0] <= conversion.apply(bound) <= valid[1] else math.nextafter(bound, inward)
+
+
+def _unconverted(value: float, conversion: Conversion) -> float:
+    return float((Fraction(repr(value)) - Fraction(conversion.offset)) / Fraction(conversion.scale))
 
 
 def _described(item: Input) -> str:
