@@ -163,6 +163,14 @@ def test_a_single_file_is_not_blamed_for_what_stands_elsewhere(deployment: Path)
     assert _rules(stage.check(["icu/k8s/deployment.yaml"], runner=None, today=TODAY)) == []
 
 
+def test_a_single_file_is_blamed_for_what_it_says_itself(deployment: Path) -> None:
+    manifest = deployment / "k8s/deployment.yaml"
+    text = manifest.read_text()
+    (image,) = {line.split("@")[1] for line in text.splitlines() if line.strip().startswith("image:")}
+    manifest.write_text(text.replace(f"@{image}", ":latest").replace("spec:", "spec:\n  replicas: 1", 1))
+    assert {"BED-K8S-010", "BED-K8S-024"} <= set(_rules(stage.check([str(manifest)], runner=None, today=TODAY)))
+
+
 def test_nothing_to_check_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing here")
     assert _rules(stage.check([str(tmp_path)], runner=None, today=TODAY)) == ["BED-INP-002"]

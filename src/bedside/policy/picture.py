@@ -146,10 +146,17 @@ class Picture:
 
     @cached_property
     def serving(self) -> tuple[Pod, ...]:
-        """Pods of replicated workloads that some Service sends to."""
-        services = [item for item in self.of("Service") if not _only_metrics(item)]
-        behind = {id(pod) for service in services for pod in self.selected(service)}
-        return tuple(pod for pod in self.pods if id(pod) in behind and pod.owner.kind in SERVING_KINDS)
+        """Pods of replicated workloads that some Service sends to.
+
+        Where the files hold no Service at all, a manifest was given alone: pods that open a port count then.
+        """
+        services = self.of("Service")
+        replicated = [pod for pod in self.pods if pod.owner.kind in SERVING_KINDS]
+        if not services:
+            return tuple(pod for pod in replicated if any(container.ports for container in pod.containers))
+        sending = [item for item in services if not _only_metrics(item)]
+        behind = {id(pod) for service in sending for pod in self.selected(service)}
+        return tuple(pod for pod in replicated if id(pod) in behind)
 
     @cached_property
     def _scaled(self) -> dict[tuple[str, str], list[KubeObject]]:

@@ -155,8 +155,9 @@ def single_replica(picture: Picture) -> Iterator[Hit]:
         if pod.owner.kind != "Deployment":
             continue
         scaler = picture.autoscaler(pod.owner)
-        if scaler is None and pod.owner.replicas == 1:
-            node = pod.owner.spec.at("replicas")
+        node = pod.owner.spec.at("replicas")
+        alone = not picture.of("Service")  # a manifest by itself: its autoscaler may stand elsewhere
+        if scaler is None and pod.owner.replicas == 1 and (node or not alone):
             yield Hit(place(node) if node else pod.owner.place, f"{pod.owner.title} runs as one pod")
         elif (
             scaler is not None
