@@ -4,7 +4,7 @@ UV     := .tools/bin/uv
 RUN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-runtime test-tools check fix lock docs clean
+.PHONY: help setup demo test test-runtime test-tools faults check fix lock docs clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,9 @@ test-runtime: setup  ## The runtime's tests, in an environment that holds only t
 
 test-tools: setup  ## All tests, with the model libraries present
 	$(RUN)/python -m pytest
+
+faults: setup  ## The long form of every fault test: kill -9, injected system calls, power cuts, every flipped bit
+	BEDSIDE_FAULTS=long $(RUN)/python -m pytest tests/faults runtime/tests/audit --timeout 7200
 
 check: setup  ## Lint, types, floors, generated files, dependency count
 	$(RUN)/ruff check .

@@ -1,6 +1,7 @@
 """A serving process around the small test model, for tests with real signals: ``child.py SETTINGS-JSON``.
 
-Settings: ``serve`` (changes to the contract's settings), ``load_seconds``, ``predict_seconds``, ``fail``, ``port``.
+Settings: ``serve`` (changes to the contract's settings), ``audit`` (settings of the log), ``load_seconds``,
+``predict_seconds``, ``fail``, ``port``.
 """
 
 import json
@@ -11,9 +12,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+import msgspec
 from served import QUICK, loaded
 
-from bedside_runtime.contract import Row, Scalar
+from bedside_runtime.contract import Audit, Row, Scalar
 from bedside_runtime.errors import BedsideRuntimeError, GoldenMismatch
 from bedside_runtime.loading import Loaded
 from bedside_runtime.serve import server
@@ -34,6 +36,10 @@ class Slow(Logistic):
 
 def load(on_stage: server.OnStage, on_contract: server.OnContract) -> Loaded:
     given = loaded(Slow(), type(QUICK)(**{"drain_seconds": 0.0, "openapi": True, **ASKED.get("serve", {})}))
+    if "audit" in ASKED:
+        given = msgspec.structs.replace(
+            given, contract=msgspec.structs.replace(given.contract, audit=Audit(**ASKED["audit"]))
+        )
     on_contract(given.contract)
     time.sleep(ASKED.get("load_seconds", 0.0))
     on_stage("verifying")
