@@ -41,6 +41,12 @@ class UsageError(BedsideError):
     exit_code = 2
 
 
+class ReferenceInvalid(UsageError):
+    """The name of an image, or a digest, does not follow the grammar of references."""
+
+    remedy = "Write host[:port]/repository[:tag][@sha256:...]."
+
+
 class SpecInvalid(BedsideError):
     """bedside.toml, or a file that it names, is not valid; every problem is a finding."""
 
@@ -52,6 +58,12 @@ class VerificationFailed(BedsideError):
     """What is here is not what was validated: a digest, a signature or a golden case differs."""
 
     exit_code = 3
+
+
+class ImageInvalid(VerificationFailed):
+    """A manifest, index, config, layer or layout is not what the OCI specifications or its digest say."""
+
+    remedy = "Take the image again from where it was built; nothing of this one was used."
 
 
 class ToolFailed(BedsideError):
