@@ -6,6 +6,7 @@ import pytest
 
 from bedside_runtime import golden
 from bedside_runtime.adapters.predictor import Predictor
+from bedside_runtime.batching import Batching
 from bedside_runtime.contract import Row, Scalar
 from bedside_runtime.errors import GoldenMismatch, OutputInvalid
 from bedside_runtime.inputs import Flag, compile_inputs
@@ -20,7 +21,7 @@ CALLER = Caller("r-1")
 
 
 def service(predictor: Predictor, recorder: Recorder | None = None, case: golden.Case = CASE) -> PredictionService:
-    return PredictionService(contract(), "0" * 64, predictor, [case], recorder or NoRecord())
+    return PredictionService(contract(), "0" * 64, predictor, Batching(predictor), [case], recorder or NoRecord())
 
 
 class Fixed:

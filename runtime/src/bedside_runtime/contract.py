@@ -192,6 +192,14 @@ class Serve(_Part, frozen=True, kw_only=True):
     Attributes:
         max_body: Largest request body, bytes.
         max_instances: Most rows in one request.
+        max_batch: Most rows of concurrent requests that the model is asked at once; 1 asks for each request alone.
+        batch_wait_ms: How long a lone request waits for others to join its batch, milliseconds.
+        max_in_flight: Most requests between their arrival and their answer; one more is answered 503.
+        max_connections: Most open connections; one more is answered 503 and closed.
+        deadline_seconds: Longest that a request may wait for the model; a caller may ask for less.
+        header_seconds: Longest that the head of a request may take to arrive.
+        body_seconds: Longest that its body may take to arrive.
+        idle_seconds: How long a connection without a request stays open.
         drain_seconds: How long answering goes on after SIGTERM while endpoints still point here.
         shutdown_seconds: How long in-flight requests may take to finish after that.
         self_check_seconds: How often the predict loop must answer a golden case to stay ready.
@@ -202,6 +210,14 @@ class Serve(_Part, frozen=True, kw_only=True):
 
     max_body: int = 1_048_576
     max_instances: int = 1_000
+    max_batch: int = 64
+    batch_wait_ms: float = 0.0
+    max_in_flight: int = 128
+    max_connections: int = 1_000
+    deadline_seconds: float = 30.0
+    header_seconds: float = 10.0
+    body_seconds: float = 20.0
+    idle_seconds: float = 75.0
     drain_seconds: float = 10.0
     shutdown_seconds: float = 20.0
     self_check_seconds: float = 10.0

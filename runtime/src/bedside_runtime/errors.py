@@ -109,6 +109,22 @@ class AuditUnavailable(BedsideRuntimeError):
     remedy = "Look at the volume of the audit log: space, mount, errors of the disk. Then start the process again."
 
 
+class Overloaded(BedsideRuntimeError):
+    """As many requests are in flight as this process takes."""
+
+    exit_code = 4
+    code = "overloaded"
+    remedy = "Ask again after the seconds of Retry-After; where it lasts, run more replicas."
+
+
+class DeadlineExceeded(BedsideRuntimeError):
+    """The caller's deadline, or the release's own, passed before there was an answer."""
+
+    exit_code = 4
+    code = "deadline-exceeded"
+    remedy = "Allow more time, or run more replicas so that requests wait less."
+
+
 class AuditBusy(BedsideRuntimeError):
     """Another process writes this audit log."""
 

@@ -1,22 +1,21 @@
 """The prediction service: validated rows in, checked predictions out. Knows nothing of HTTP.
 
-Predictions run on one thread of their own, so that probes never wait behind them. An answer is handed back
-only after the recorder has it.
+How the model is asked is the business of `batching`. An answer is handed back only after the recorder has it.
 """
 
 import asyncio
 import itertools
-import time
+import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from msgspec import Struct
 
 from bedside_runtime import golden
 from bedside_runtime.adapters.predictor import Predictor
+from bedside_runtime.batching import Asking
 from bedside_runtime.contract import Contract, Scalar
-from bedside_runtime.errors import OutputInvalid
+from bedside_runtime.errors import Overloaded
 from bedside_runtime.inputs import Flag, ValidRow
 from bedside_runtime.outputs import answer
 
@@ -42,12 +41,21 @@ class Caller(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """All of one answered request that a recorder is given. ``seconds`` is the time spent predicting."""
+    """All of one answered request that a recorder is given.
+
+    Attributes:
+        caller: Who asked.
+        rows: What was asked.
+        predictions: What is answered, one a row.
+        seconds: How long the model's call took that answered it.
+        batch: How many rows that call answered, those of other requests included.
+    """
 
     caller: Caller
     rows: tuple[ValidRow, ...]
     predictions: tuple[Prediction, ...]
     seconds: float
+    batch: int
 
 
 class Refused(Struct, frozen=True):
@@ -58,12 +66,14 @@ class Refused(Struct, frozen=True):
         status: HTTP status of the answer.
         code: Its fixed reason code.
         seconds: Time from the request's arrival.
+        at_once: Whether the answer must not wait for the disk: shedding load may not cost what serving does.
     """
 
     caller: Caller
     status: int
     code: str
     seconds: float
+    at_once: bool = False
 
 
 class Recorder(Protocol):
@@ -109,49 +119,67 @@ class PredictionService:
         contract: Contract,
         digest: str,
         predictor: Predictor,
+        asking: Asking,
         cases: Sequence[golden.Case],
         recorder: Recorder,
     ) -> None:
+        """``asking`` asks ``predictor``; the self-check goes the same way."""
         self.contract = contract
         self.digest = digest
         self.recorder = recorder
+        self.in_flight = 0
         self._predictor = predictor
+        self._asking = asking
         self._cases = itertools.cycle(cases)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
+        self._most = contract.serve.max_in_flight
 
-    async def predict(self, rows: Sequence[ValidRow], caller: Caller) -> tuple[Prediction, ...]:
+    @property
+    def waiting(self) -> int:
+        """Rows that wait for the model."""
+        return self._asking.waiting
+
+    async def predict(
+        self, rows: Sequence[ValidRow], caller: Caller, deadline: float = math.inf
+    ) -> tuple[Prediction, ...]:
         """Answer ``rows`` in their order, durably recorded.
 
+        Args:
+            rows: At least one.
+            caller: Who asks.
+            deadline: When the caller no longer wants the answer, on the event loop's clock, seconds. The
+                release's own limit holds beside it.
+
         Raises:
+            Overloaded: As many requests are in flight as the release allows; this one was not begun.
+            DeadlineExceeded: The model had not answered in time. Its slot is free again once it has.
             OutputInvalid: The model answered what the declared output cannot be. Nothing is answered then,
                 not even the rows that came out right.
         """
-        started = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        raw = await loop.run_in_executor(self._thread, self._predictor.predict, [row.cells for row in rows])
-        seconds = time.perf_counter() - started
-        if len(raw) != len(rows):
-            raise OutputInvalid(f"the model answered {len(raw)} values for {len(rows)} rows")
-        predictions = tuple(self._prediction(row, value) for row, value in zip(rows, raw, strict=True))
-        await self.recorder.record(Entry(caller, tuple(rows), predictions, seconds))
+        if self.in_flight + self._asking.abandoned >= self._most:
+            raise Overloaded(f"{self._most} requests are in flight")
+        self.in_flight += 1
+        try:
+            own = asyncio.get_running_loop().time() + self.contract.serve.deadline_seconds
+            answered = await self._asking.predict([row.cells for row in rows], min(own, deadline))
+            predictions = tuple(map(self._prediction, rows, answered.values))
+            await self.recorder.record(Entry(caller, tuple(rows), predictions, answered.seconds, answered.batch))
+        finally:
+            self.in_flight -= 1
         return predictions
 
     async def self_check(self) -> None:
-        """Answer the next golden case on the thread that answers patients.
+        """Answer the next golden case where patients are answered.
 
         Raises:
             GoldenMismatch: It is no longer answered as at the start.
             OutputInvalid: The answer is none at all.
         """
         case, contract = next(self._cases), self.contract
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(
-            self._thread, golden.check, case, contract.output, contract.golden.tolerance, self._predictor
-        )
+        await self._asking.run(lambda: golden.check(case, contract.output, contract.golden.tolerance, self._predictor))
 
     def close(self) -> None:
         """Let the running prediction end and take no more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._asking.close()
 
     def _prediction(self, row: ValidRow, raw: Scalar) -> Prediction:
         checked = answer(self.contract.output, raw)

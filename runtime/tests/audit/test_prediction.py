@@ -33,14 +33,15 @@ def test_a_row_is_written_as_the_canonical_encoder_writes_it(row: dict[str, Any]
     texts,
     texts | st.none(),
     st.integers(0, 2**40),
+    st.integers(1, 2**20),
     st.lists(st.tuples(scalars, texts | st.none(), st.lists(texts, max_size=2)), max_size=4),
 )
 def test_a_body_is_written_as_the_canonical_encoder_writes_it(
-    request: str, caller: str | None, duration: int, outputs: list[tuple[Any, str | None, list[str]]]
+    request: str, caller: str | None, duration: int, batch: int, outputs: list[tuple[Any, str | None, list[str]]]
 ) -> None:
     rows = [(value, band, tuple(Flag("missing", name) for name in names)) for value, band, names in outputs]
     value = {
-        "batch": len(rows),
+        "batch": batch,
         "caller": caller,
         "duration_us": duration,
         "image": None,
@@ -53,4 +54,4 @@ def test_a_body_is_written_as_the_canonical_encoder_writes_it(
         "release": "sha256:x",
         "request": request,
     }
-    assert body(Asked(request, caller, duration, rows), b'["ab"]', "sha256:x", None) == canonical.encode(value)
+    assert body(Asked(request, caller, duration, batch, rows), b'["ab"]', "sha256:x", None) == canonical.encode(value)

@@ -14,7 +14,7 @@ from bedside_runtime.errors import AuditKeyInvalid
 
 NAMES = ["age", "lactate", "admission", "ventilated"]
 ROW = (63, 1.5, "Emergency", True)
-ASKED = Asked("r-1", "ward-3", 12, [(0.25, "low", ())])
+ASKED = Asked("r-1", "ward-3", 12, 1, [(0.25, "low", ())])
 KEY = bytes(range(32))
 
 

@@ -22,7 +22,7 @@ KEEPER = KeepsHmac([item.name for item in INPUTS], RELEASE, None, bytes(32))
 
 
 def entry(request: str) -> Entry:
-    return Entry(Caller(request, "ward-3"), ROWS, (Prediction(0.125, "elevated", ROWS[0].flags),), 0.001)
+    return Entry(Caller(request, "ward-3"), ROWS, (Prediction(0.125, "elevated", ROWS[0].flags),), 0.001, 1)
 
 
 def run(
@@ -122,7 +122,7 @@ def test_refusals_and_changes_are_recorded() -> None:
 
 def test_an_answer_too_large_for_a_record_is_refused_and_the_log_lives_on() -> None:
     disk = SimulatedDisk()
-    many = Entry(Caller("r-1"), ROWS * 40_000, (Prediction(0.125, "elevated", ROWS[0].flags),) * 40_000, 0.001)
+    many = Entry(Caller("r-1"), ROWS * 40_000, (Prediction(0.125, "elevated", ROWS[0].flags),) * 40_000, 0.001, 40_000)
 
     async def scenario(recorder: AuditRecorder) -> None:
         with pytest.raises(RecordTooLarge):

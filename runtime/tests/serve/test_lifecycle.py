@@ -1,5 +1,6 @@
 import pytest
 
+from bedside_runtime.batching import Inline
 from bedside_runtime.serve.lifecycle import NEXT, Lifecycle, State
 from bedside_runtime.service import Entry, NoRecord, PredictionService, Recorder
 from contracts import Logistic, contract
@@ -15,7 +16,7 @@ class Clock:
 def ready(clock: Clock, recorder: Recorder | None = None) -> Lifecycle:
     lifecycle = Lifecycle(clock)
     lifecycle.verifying()
-    lifecycle.ready(PredictionService(contract(), "d", Logistic(), [], recorder or NoRecord()))
+    lifecycle.ready(PredictionService(contract(), "d", Logistic(), Inline(Logistic()), [], recorder or NoRecord()))
     return lifecycle
 
 

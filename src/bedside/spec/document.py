@@ -85,6 +85,14 @@ class ServeSection(Section):
     engine: Literal["native"] = Field(default="native", description="What predicts: the framework's own predict.")
     max_body: int = Field(default=_SERVE.max_body, ge=1_024, le=2**30, description="Largest request body, bytes.")
     max_instances: int = Field(default=_SERVE.max_instances, ge=1, description="Most rows in one request.")
+    max_batch: int = Field(default=_SERVE.max_batch, ge=1, le=65_536, description="Most rows asked at once.")
+    batch_wait_ms: float = Field(default=_SERVE.batch_wait_ms, ge=0, le=1_000, description="Waiting for others.")
+    max_in_flight: int = Field(default=_SERVE.max_in_flight, ge=1, description="One request more is answered 503.")
+    max_connections: int = Field(default=_SERVE.max_connections, ge=1, description="One more is refused.")
+    deadline_seconds: float = Field(default=_SERVE.deadline_seconds, gt=0, description="Longest wait for an answer.")
+    header_seconds: float = Field(default=_SERVE.header_seconds, gt=0, description="For a request's head to arrive.")
+    body_seconds: float = Field(default=_SERVE.body_seconds, gt=0, description="For a request's body to arrive.")
+    idle_seconds: float = Field(default=_SERVE.idle_seconds, gt=0, description="A connection without a request.")
     drain_seconds: float = Field(default=_SERVE.drain_seconds, ge=0, description="Answering after SIGTERM.")
     shutdown_seconds: float = Field(default=_SERVE.shutdown_seconds, gt=0, description="Finishing after that.")
     self_check_seconds: float = Field(default=_SERVE.self_check_seconds, gt=0, description="Golden case, how often.")
@@ -126,10 +134,6 @@ NOT_YET: Final = MappingProxyType(
     {
         "deploy": "deployment to Kubernetes",
         "serve.workers": "several worker processes",
-        "serve.max_batch": "batching of concurrent requests",
-        "serve.batch_wait_ms": "batching of concurrent requests",
-        "serve.max_in_flight": "admission control",
-        "serve.deadlines": "request deadlines",
         "serve.auth": "authentication",
     }
 )

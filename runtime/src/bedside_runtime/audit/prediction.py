@@ -46,13 +46,15 @@ class Asked(Struct, frozen=True):
     Attributes:
         request: Request id.
         caller: Authenticated caller; ``None`` where nobody authenticates.
-        duration_us: Microseconds spent predicting.
+        duration_us: Microseconds that the model's call took.
+        batch: Rows that this call answered, those of other requests included.
         outputs: Value, band and flags of each row.
     """
 
     request: str
     caller: str | None
     duration_us: int
+    batch: int
     outputs: Sequence[tuple[Scalar, str | None, tuple[Flag, ...]]]
 
 
@@ -68,7 +70,7 @@ def body(asked: Asked, inputs: bytes, release: str, image: str | None) -> bytes:
     outputs = [Answered(band, flags, Raw(cell(value))) for value, band, flags in asked.outputs]
     return msgspec.json.encode(
         _Prediction(
-            len(outputs),
+            asked.batch,
             asked.caller,
             asked.duration_us,
             image,

@@ -15,6 +15,9 @@ from bedside_runtime.service import Entry as Answered
 from bedside_runtime.service import Refused
 
 OnFailure: TypeAlias = Literal["refuse", "answer-and-alarm"]
+_MOST_UNAWAITED = 4_096
+"""Refusals on their way to the disk whose callers were answered already; one more waits for its record."""
+
 _Waiting: TypeAlias = "asyncio.Future[None]"
 
 
@@ -32,6 +35,7 @@ class AuditRecorder:
         self._log: AuditLog[_Waiting] = AuditLog(writer, self._deliver, on_failure=self._latched)
         self._on_latch = on_latch
         self.unrecorded = 0
+        self._unawaited = 0
 
     def open(self) -> None:
         """Open the log; blocking.
@@ -69,7 +73,7 @@ class AuditRecorder:
             RecordTooLarge: It does not fit into one record.
         """
         outputs = [(item.value, item.band, item.flags) for item in entry.predictions]
-        asked = Asked(entry.caller.request, entry.caller.identity, round(entry.seconds * 1e6), outputs)
+        asked = Asked(entry.caller.request, entry.caller.identity, round(entry.seconds * 1e6), entry.batch, outputs)
         made = self._keeper.entry(asked, [row.cells for row in entry.rows])
         if isinstance(made, bytes) and len(made) > MAX_BODY:
             raise RecordTooLarge("the answer does not fit into one record")
@@ -83,11 +87,18 @@ class AuditRecorder:
     async def refused(self, refused: Refused) -> None:
         """Return once ``refused`` is durable, or once it is known that it never will be.
 
-        No prediction leaves with a refusal; that the log has latched is said by readiness.
+        No prediction leaves with a refusal; that the log has latched is said by readiness. One that must leave
+        at once does not wait for the disk, as long as not too many are under way.
         """
         caller = refused.caller
         micros = round(refused.seconds * 1e6)
-        await self._note(Refusal(caller.request, caller.identity, refused.status, refused.code, micros))
+        body = Refusal(caller.request, caller.identity, refused.status, refused.code, micros)
+        if refused.at_once and self._unawaited < _MOST_UNAWAITED:
+            with contextlib.suppress(AuditUnavailable):
+                self._hand_in(encode(body)).add_done_callback(self._written)
+                self._unawaited += 1
+            return
+        await self._note(body)
 
     async def changed(self, event: Event, reason: str | None = None) -> None:
         """Record a change of the process; what every heartbeat says about readiness follows it."""
@@ -107,9 +118,16 @@ class AuditRecorder:
         self._log.close()
 
     async def _durable(self, entry: Entry) -> None:
+        await self._hand_in(entry)
+
+    def _hand_in(self, entry: Entry) -> _Waiting:
         waiting: _Waiting = self._loop.create_future()
         self._log.submit(entry, waiting)
-        await waiting
+        return waiting
+
+    def _written(self, waiting: _Waiting) -> None:
+        self._unawaited -= 1
+        waiting.exception()  # that the log has latched is said elsewhere
 
     def _deliver(self, waiting: Sequence[_Waiting], error: AuditUnavailable | None) -> None:
         self._loop.call_soon_threadsafe(_resolve, waiting, error)

@@ -1,7 +1,7 @@
 """The routes, public and admin. What they do is asked of the service; how they fail stands in `problems`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,35 +13,24 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bedside_runtime import __version__
-from bedside_runtime.inputs import InputDecoder
 from bedside_runtime.serve import bodies, inference, openapi, plain
-from bedside_runtime.serve.boundary import Boundary, request_id
+from bedside_runtime.serve.boundary import Boundary, head, request_id
 from bedside_runtime.serve.lifecycle import Lifecycle
-from bedside_runtime.serve.logs import EventLog
 from bedside_runtime.serve.metrics import CONTENT_TYPE, Metrics
-from bedside_runtime.serve.problems import Problem, not_ready, response
-from bedside_runtime.service import Caller, Prediction, PredictionService, Recorder, Refused
+from bedside_runtime.serve.predicting import Asked, Loaded, Predictions
+from bedside_runtime.serve.problems import Problem, response
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What the routes need once a release is loaded: the service, its decoder, its card."""
-
-    service: PredictionService
-    decoder: InputDecoder
-    card: Any
-
-
 class Application:
-    """The two ASGI applications of one process. ``loaded`` is set once, before the lifecycle says ready."""
+    """The two ASGI applications of one process."""
 
-    def __init__(self, lifecycle: Lifecycle, metrics: Metrics, log: EventLog) -> None:
-        self.loaded: Loaded | None = None
+    def __init__(self, lifecycle: Lifecycle, metrics: Metrics, predictions: Predictions) -> None:
         self._lifecycle = lifecycle
         self._metrics = metrics
-        wall = [Middleware(Boundary, metrics=metrics, log=log, on_refused=self._refused)]
+        self._predictions = predictions
+        wall = [Middleware(Boundary, metrics=metrics, predictions=predictions)]
         probes = [
             *(Route(path, self._live) for path in ("/health", "/livez")),
             *(Route(path, self._startup) for path in ("/startup", "/startupz")),
@@ -72,59 +61,24 @@ class Application:
         self.admin = Starlette(routes=admin, middleware=wall, exception_handlers=handlers)
         self.public.router.redirect_slashes = self.admin.router.redirect_slashes = False
 
-    # -- predictions
+    # -- predictions: where the path has escapes or the connection is no `Connection`
 
     async def _predict(self, request: Request) -> Response:
-        loaded = self._serving()
-        contract = loaded.service.contract
-        if bodies.media_type(request) != "application/json":
-            raise Problem("media-type")
-        data = await bodies.read(request, contract.serve.max_body)
-        instances = plain.decode(data, contract.serve.max_instances)
-        identity = request_id(request)
-        predictions = await self._answer(loaded, instances, identity)
-        body = plain.encode(identity, contract, loaded.service.digest, predictions)
-        return Response(body, media_type="application/json")
+        return await self._answer(request, None)
 
     async def _infer(self, request: Request) -> Response:
-        loaded = self._named(request)
-        contract = loaded.service.contract
-        if bodies.media_type(request) not in ("", "application/json", "application/octet-stream"):
-            raise Problem("media-type")
-        data = await bodies.read(request, contract.serve.max_body)
-        asked = inference.decode(data, request.headers.get("inference-header-content-length"), contract)
-        identity = request_id(request)
-        predictions = await self._answer(loaded, asked.instances, identity)
-        body, headers = inference.encode(asked, identity, contract, loaded.service.digest, predictions)
-        return Response(body, headers=headers)
+        named = request.path_params
+        return await self._answer(request, (named["model"], named.get("version")))
 
-    async def _answer(self, loaded: Loaded, instances: list[Any], identity: str) -> tuple[Prediction, ...]:
-        rows = loaded.decoder.rows(instances)
-        predictions = await loaded.service.predict(rows, Caller(identity))
-        self._metrics.answered(predictions)
-        return predictions
-
-    def _recorder(self) -> Recorder | None:
-        return self.loaded.service.recorder if self.loaded is not None else None
-
-    async def _refused(self, refused: Refused) -> None:
-        recorder = self._recorder()
-        if recorder is not None:
-            await recorder.refused(refused)
-
-    def _serving(self) -> Loaded:
-        """Return what answers predictions; that is so while draining too."""
-        if self.loaded is None or self._lifecycle.service is None:
-            raise not_ready(self._lifecycle.readiness().reason)
-        return self.loaded
+    async def _answer(self, request: Request, named: tuple[str, str | None] | None) -> Response:
+        received = asyncio.get_running_loop().time()
+        body = await bodies.read(request, self._predictions.serving().service.contract.serve.max_body)
+        fields = {**head(request), b"x-request-id": request_id(request).encode()}
+        reply = await self._predictions.answer(Asked(request.scope["route"].path, named, fields, body, received))
+        return Response(reply.body, reply.status, dict(reply.more), reply.media_type)
 
     def _named(self, request: Request) -> Loaded:
-        loaded = self._serving()
-        contract = loaded.service.contract
-        named = request.path_params["model"], request.path_params.get("version", contract.version)
-        if named != (contract.name, contract.version):
-            raise Problem("unknown-model")
-        return loaded
+        return self._predictions.named(request.path_params["model"], request.path_params.get("version"))
 
     # -- probes
 
@@ -138,7 +92,7 @@ class Application:
 
     async def _ready(self, _request: Request) -> Response:
         readiness = self._lifecycle.readiness()
-        recorder = self._recorder()
+        recorder = self._predictions.recorder
         audit = recorder.detail if recorder is not None else "none"
         body = {"status": readiness.status, "reason": readiness.reason, "ready": readiness.ready, "audit": audit}
         return _json(body, 200 if readiness.ready else 503)
@@ -146,7 +100,7 @@ class Application:
     # -- descriptions
 
     async def _model(self, _request: Request) -> Response:
-        loaded = self._serving()
+        loaded = self._predictions.serving()
         service = loaded.service
         contract = service.contract
         return _json(
@@ -164,7 +118,7 @@ class Application:
         )
 
     async def _openapi(self, _request: Request) -> Response:
-        contract = self._serving().service.contract
+        contract = self._predictions.serving().service.contract
         if not contract.serve.openapi:
             raise Problem("not-found")
         return _json(openapi.document(contract))

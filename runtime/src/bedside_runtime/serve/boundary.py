@@ -5,25 +5,16 @@ and the log gets its class and place, never its text, which may quote a patient.
 """
 
 import asyncio
-import secrets
 import time
-import traceback
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bedside_runtime.errors import BedsideRuntimeError
-from bedside_runtime.serve.logs import EventLog
+from bedside_runtime.serve import predicting
 from bedside_runtime.serve.metrics import Metrics
-from bedside_runtime.serve.problems import STATUS, Problem, from_domain, not_ready, response
-from bedside_runtime.service import Caller, Refused
+from bedside_runtime.serve.predicting import Predictions
+from bedside_runtime.serve.problems import Problem, not_ready, response
 
-_SAFE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-_LONGEST_ID = 128
-_OURS = str(Path(__file__).parents[1])
 _SERVER_ERROR = 500
 
 
@@ -31,22 +22,22 @@ def request_id(request: Request) -> str:
     """Return the request's id: the caller's ``X-Request-Id`` where it is a plain token, else a new one."""
     found: str | None = request.scope.get("bedside.request_id")
     if found is None:
-        sent = request.headers.get("x-request-id", "")
-        good = 0 < len(sent) <= _LONGEST_ID and _SAFE.issuperset(sent)
-        found = request.scope["bedside.request_id"] = sent if good else secrets.token_hex(16)
+        found = request.scope["bedside.request_id"] = predicting.request_id(head(request))
     return found
+
+
+def head(request: Request) -> dict[bytes, bytes]:
+    """Return the header fields, the first of those that are repeated."""
+    return dict(reversed(request.headers.raw))
 
 
 class Boundary:
     """ASGI middleware around all routes."""
 
-    def __init__(
-        self, app: ASGIApp, metrics: Metrics, log: EventLog, on_refused: Callable[[Refused], Awaitable[None]]
-    ) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, predictions: Predictions) -> None:
         self._app = app
-        self._on_refused = on_refused
         self._metrics = metrics
-        self._log = log
+        self._predictions = predictions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request to its end."""
@@ -63,28 +54,19 @@ class Boundary:
             await self._problem(not_ready("draining"), request, receive, answer)
         except Problem as problem:
             await self._problem(problem, request, receive, answer)
-        except BedsideRuntimeError as error:
-            self._report(error, request)
-            await self._problem(from_domain(error), request, receive, answer)
         except Exception as error:  # noqa: BLE001 - the outermost boundary of the server
-            self._report(error, request)
-            await self._problem(Problem("internal-error"), request, receive, answer)
+            understood = self._predictions.understood(error, request_id(request))
+            await self._problem(understood, request, receive, answer)
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.request(route, request.method, answer.status, time.perf_counter() - started)
 
     async def _problem(self, problem: Problem, request: Request, receive: Receive, answer: "_Answer") -> None:
         if answer.begun:
             return
+        identity = request_id(request)
         if request.method == "POST":  # somebody asked for a prediction and gets none
-            caller, seconds = Caller(request_id(request)), time.perf_counter() - answer.began
-            await self._on_refused(Refused(caller, STATUS[problem.code], problem.code, seconds))
-        await response(problem, request_id(request))(request.scope, receive, answer.send)
-
-    def _report(self, error: Exception, request: Request) -> None:
-        problem = from_domain(error) if isinstance(error, BedsideRuntimeError) else Problem("internal-error")
-        if problem.code not in ("internal-error", "output-invalid"):
-            return
-        self._log.error(problem.code, error=type(error).__name__, at=_place(error), request_id=request_id(request))
+            await self._predictions.refuse(problem, identity, answer.began)
+        await response(problem, identity)(request.scope, receive, answer.send)
 
 
 class _Answer:
@@ -93,7 +75,7 @@ class _Answer:
     def __init__(self, send: Send, identity: str) -> None:
         self.status = _SERVER_ERROR
         self.begun = False
-        self.began = time.perf_counter()
+        self.began = asyncio.get_running_loop().time()
         self._send = send
         self._identity = identity.encode()
 
@@ -103,10 +85,3 @@ class _Answer:
             self.status, self.begun = message["status"], True
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._identity)]
         await self._send(message)
-
-
-def _place(error: Exception) -> str:
-    """Return file and line of the innermost frame of this package."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_OURS)]
-    last = frames[-1] if frames else None
-    return f"{Path(last.filename).name}:{last.lineno}" if last is not None else ""

@@ -3,7 +3,9 @@
 import json
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final, TextIO
 
 KEYS: Final = frozenset(
@@ -15,6 +17,16 @@ KEYS: Final = frozenset(
 
 _SERVER_MESSAGES: Final = frozenset({"Invalid HTTP request received.", "Unsupported upgrade request."})
 """Fixed sentences of the HTTP server that are passed on; anything else might quote a request."""
+
+
+_OURS: Final = str(Path(__file__).parents[1])
+
+
+def place(error: Exception) -> str:
+    """Return file and line of the innermost frame of this package."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_OURS)]
+    last = frames[-1] if frames else None
+    return f"{Path(last.filename).name}:{last.lineno}" if last is not None else ""
 
 
 class EventLog:

@@ -8,7 +8,6 @@ from prometheus_client import (
     Counter,
     Enum,
     Gauge,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
@@ -18,12 +17,33 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from bedside_runtime import __version__
 from bedside_runtime.contract import Contract
 from bedside_runtime.serve.lifecycle import State
+from bedside_runtime.serve.tallies import Distribution, Tally
 from bedside_runtime.service import Prediction
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _METHODS: Final = frozenset({"GET", "HEAD", "POST"})
 _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds."""
+
+_BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024)
+"""Rows."""
+
+REASONS: Final = frozenset(
+    {"bad-request", "body-timeout", "body-too-large", "head-timeout", "head-too-large", "slow-reader"}
+    | {"too-many-connections"}
+)
+"""Why a connection is ended before its client ends it."""
+
+
+class Working(Protocol):
+    """What metrics ask of the prediction service."""
+
+    in_flight: int
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait for the model."""
+        ...
 
 
 class Audited(Protocol):
@@ -47,13 +67,13 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
-        self._duration = Histogram(
+        self._duration = Distribution(
             "http_server_request_duration_seconds",
             "Time from the request's head to the end of its answer.",
             ["http_route", "http_request_method", "http_response_status_code"],
-            buckets=_BUCKETS,
-            registry=self._registry,
+            _BUCKETS,
         )
+        self._registry.register(self._duration)
         self._ready = Gauge("bedside_ready", "1 while /readyz answers 200.", registry=self._registry)
         self._ready.set_function(lambda: float(ready()))
         self._audit = Gauge("bedside_audit_ok", "1 while the audit log takes records.", registry=self._registry)
@@ -73,23 +93,37 @@ class Metrics:
             ["name", "version", "digest", "runtime"],
             registry=self._registry,
         )
-        self._predictions = Counter("bedside_predictions", "Answered rows by band.", ["band"], registry=self._registry)
-        self._flags = Counter(
+        self._in_flight = Gauge(
+            "bedside_requests_in_flight", "Requests between their arrival and their answer.", registry=self._registry
+        )
+        self._waiting = Gauge("bedside_rows_waiting", "Rows that wait for the model.", registry=self._registry)
+        self._batch = Distribution("bedside_batch_rows", "Rows of one call of the model.", (), _BATCHES)
+        self._registry.register(self._batch)
+        self._refused = Counter(
+            "bedside_connections_refused", "Connections that were ended early.", ["reason"], registry=self._registry
+        )
+        for reason in REASONS:
+            self._refused.labels(reason)
+        self._predictions = Tally("bedside_predictions", "Answered rows by band.", ["band"])
+        self._registry.register(self._predictions)
+        self._flags = Tally(
             "bedside_input_flags",
             "Answered rows with a missing input, or one outside of what is expected.",
             ["input", "code"],
-            registry=self._registry,
         )
+        self._registry.register(self._flags)
 
-    def loaded(self, contract: Contract, digest: str, seconds: float) -> None:
+    def loaded(self, contract: Contract, digest: str, seconds: float, working: Working) -> None:
         """Name what runs here, and show every label of it from the start."""
+        self._in_flight.set_function(lambda: float(working.in_flight))
+        self._waiting.set_function(lambda: float(working.waiting))
         self._build.labels(contract.name, contract.version, f"sha256:{digest}", __version__).set(1)
         self._load.set(seconds)
         for band in contract.output.bands:
-            self._predictions.labels(band.name)
+            self._predictions.show(band.name)
         for item in contract.inputs:
-            self._flags.labels(item.name, "missing")
-            self._flags.labels(item.name, "outside-expected")
+            self._flags.show(item.name, "missing")
+            self._flags.show(item.name, "outside-expected")
 
     def entered(self, state: State) -> None:
         """Count a change of state."""
@@ -98,13 +132,21 @@ class Metrics:
     def answered(self, predictions: Iterable[Prediction]) -> None:
         """Count answered rows."""
         for prediction in predictions:
-            self._predictions.labels(prediction.band or "").inc()
+            self._predictions.add(prediction.band or "")
             for flag in prediction.flags:
-                self._flags.labels(flag.input, flag.code).inc()
+                self._flags.add(flag.input, flag.code)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request. ``route`` is a route's template, or ``other``."""
-        self._duration.labels(route, method if method in _METHODS else "other", str(status)).observe(seconds)
+        self._duration.observe(seconds, route, method if method in _METHODS else "other", str(status))
+
+    def batch(self, rows: int) -> None:
+        """Count one call of the model."""
+        self._batch.observe(rows)
+
+    def refused(self, reason: str) -> None:
+        """Count a connection that was ended early; ``reason`` is one of ``REASONS``."""
+        self._refused.labels(reason if reason in REASONS else "bad-request").inc()
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

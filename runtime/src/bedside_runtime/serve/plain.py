@@ -1,14 +1,22 @@
 """The plain protocol of POST /predict: ``{"inputs": {...}}`` or ``{"instances": [{...}, ...]}``."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec import Raw, Struct
 
 from bedside_runtime import canonical
 from bedside_runtime.contract import Contract
 from bedside_runtime.serve.problems import Problem
 from bedside_runtime.service import Prediction
+
+
+class _Answer(Struct, frozen=True):
+    id: str
+    release: Raw
+    predictions: Sequence[Prediction]
 
 
 def decode(data: bytes, limit: int) -> list[object]:
@@ -48,9 +56,14 @@ def strict(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
 
 def encode(request_id: str, contract: Contract, digest: str, predictions: Sequence[Prediction]) -> bytes:
     """Return the answer's body."""
-    return msgspec.json.encode({"id": request_id, "release": release(contract, digest), "predictions": predictions})
+    return msgspec.json.encode(_Answer(request_id, _release(contract.name, contract.version, digest), predictions))
 
 
 def release(contract: Contract, digest: str) -> dict[str, str]:
     """Return what every answer says about what answered."""
     return {"name": contract.name, "version": contract.version, "digest": f"sha256:{digest}"}
+
+
+@cache
+def _release(name: str, version: str, digest: str) -> Raw:
+    return Raw(msgspec.json.encode({"name": name, "version": version, "digest": f"sha256:{digest}"}))

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
-from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError
+from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError, Overloaded
 from bedside_runtime.inputs import InvalidInputs, Violation
 
 MEDIA_TYPE = "application/problem+json"
@@ -21,10 +21,16 @@ RETRY_AFTER = "5"
 TITLES: Final = MappingProxyType(
     {
         "audit-unavailable": "the audit log takes no record, so nobody is answered",
+        "bad-deadline": "the deadline header holds no time",
         "bad-json": "the body is not the JSON that is accepted here",
+        "bad-request": "this is not HTTP as it is accepted here",
+        "body-timeout": "the body did not arrive in time",
         "body-too-large": "the body is larger than this release takes",
         "conflicting-body": "the body must hold either inputs or instances, and nothing else",
+        "deadline-exceeded": "there was no answer before the deadline",
         "empty-body": "the body is empty",
+        "head-timeout": "the head of the request did not arrive in time",
+        "head-too-large": "the head of the request is larger than this server takes",
         "internal-error": "the server could not answer; the request id finds the entry in its log",
         "invalid-inputs": "the inputs are not what this model declares",
         "invalid-tensors": "the tensors are not what this model declares",
@@ -33,7 +39,9 @@ TITLES: Final = MappingProxyType(
         "not-found": "there is no such route",
         "not-ready": "this server does not answer predictions now; the reason code says why",
         "output-invalid": "the model answered something that its declared output cannot be",
+        "overloaded": "as many requests are in flight as this server takes",
         "record-too-large": "the request is larger than one audit record holds",
+        "too-many-connections": "as many connections are open as this server takes",
         "too-many-instances": "the request holds more instances than this release takes",
         "unknown-model": "this server serves no model of that name and version",
     }
@@ -43,10 +51,16 @@ TITLES: Final = MappingProxyType(
 STATUS: Final = MappingProxyType(
     {
         "audit-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+        "bad-deadline": HTTPStatus.BAD_REQUEST,
         "bad-json": HTTPStatus.BAD_REQUEST,
+        "bad-request": HTTPStatus.BAD_REQUEST,
+        "body-timeout": HTTPStatus.REQUEST_TIMEOUT,
         "body-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "conflicting-body": HTTPStatus.UNPROCESSABLE_ENTITY,
+        "deadline-exceeded": HTTPStatus.GATEWAY_TIMEOUT,
         "empty-body": HTTPStatus.BAD_REQUEST,
+        "head-timeout": HTTPStatus.REQUEST_TIMEOUT,
+        "head-too-large": HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
         "internal-error": HTTPStatus.INTERNAL_SERVER_ERROR,
         "invalid-inputs": HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid-tensors": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -55,7 +69,9 @@ STATUS: Final = MappingProxyType(
         "not-found": HTTPStatus.NOT_FOUND,
         "not-ready": HTTPStatus.SERVICE_UNAVAILABLE,
         "output-invalid": HTTPStatus.INTERNAL_SERVER_ERROR,
+        "overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
         "record-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "too-many-connections": HTTPStatus.SERVICE_UNAVAILABLE,
         "too-many-instances": HTTPStatus.UNPROCESSABLE_ENTITY,
         "unknown-model": HTTPStatus.NOT_FOUND,
     }
@@ -99,25 +115,29 @@ def from_domain(error: BedsideRuntimeError) -> Problem:
     """Return the problem for an error of the domain; its message stays here."""
     if isinstance(error, InvalidInputs):
         return Problem("invalid-inputs", violations=error.violations)
-    if isinstance(error, AuditUnavailable):
+    if isinstance(error, (AuditUnavailable, Overloaded)):
         return Problem(error.code, headers={"retry-after": RETRY_AFTER})
     return Problem(error.code if error.code in TITLES else "internal-error")
 
 
-def response(problem: Problem, request_id: str) -> Response:
-    """Return ``problem`` as an HTTP response."""
-    status = STATUS[problem.code]
-    document: dict[str, Any] = {
+def document(problem: Problem, request_id: str) -> bytes:
+    """Return the problem document."""
+    said: dict[str, Any] = {
         "type": f"urn:bedside:problem:{problem.code}",
         "title": TITLES[problem.code],
-        "status": status.value,
+        "status": STATUS[problem.code].value,
         "code": problem.code,
         "request_id": request_id,
         "error": TITLES[problem.code],  # where clients of the Open Inference Protocol look
         **problem.members,
     }
     if problem.detail:
-        document["detail"] = problem.detail
+        said["detail"] = problem.detail
     if problem.violations:
-        document["violations"] = problem.violations
-    return Response(msgspec.json.encode(document), status.value, problem.headers, MEDIA_TYPE)
+        said["violations"] = problem.violations
+    return msgspec.json.encode(said)
+
+
+def response(problem: Problem, request_id: str) -> Response:
+    """Return ``problem`` as an HTTP response."""
+    return Response(document(problem, request_id), STATUS[problem.code].value, problem.headers, MEDIA_TYPE)

@@ -14,25 +14,27 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import uvicorn
+import uvloop
 
 from bedside_runtime import loading
+from bedside_runtime.batching import Asking, Batching
+from bedside_runtime.compiled import CompiledDecoder
 from bedside_runtime.contract import Contract, Serve
 from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError, PortUnavailable
 from bedside_runtime.inputs import compile_inputs
-from bedside_runtime.serve.app import Application, Loaded
+from bedside_runtime.serve.app import Application
 from bedside_runtime.serve.auditing import Auditing
+from bedside_runtime.serve.connection import SWEEP_SECONDS, Connection, Wall
 from bedside_runtime.serve.lifecycle import Lifecycle, State
 from bedside_runtime.serve.logs import EventLog, silence_server
 from bedside_runtime.serve.metrics import Metrics
+from bedside_runtime.serve.predicting import Loaded, Predictions
 from bedside_runtime.service import PredictionService, Recorder
 
 OnStage = Callable[[str], None]
 OnContract = Callable[[Contract], None]
 Load = Callable[[OnStage, OnContract], loading.Loaded]
 """Loads a release, told where to report its stages and its verified contract; blocking."""
-
-_MAX_HEADERS = 32 * 1024
-"""Bytes of a request's head, all headers together."""
 
 _FORCED = 1
 """Exit code of a process that was ended before it had finished."""
@@ -67,7 +69,9 @@ class Process:
         self._lifecycle = Lifecycle()
         self._auditing = Auditing(log, self._audit_latched)
         self._metrics = Metrics(lambda: self._lifecycle.readiness().ready, self._auditing)
-        self._application = Application(self._lifecycle, self._metrics, log)
+        self._predictions = Predictions(self._lifecycle, self._metrics, log)
+        self._application = Application(self._lifecycle, self._metrics, self._predictions)
+        self._walls = (Wall(self._predictions, self._metrics), Wall(None, self._metrics))
         self._sockets = [_listen(address.host, address.port), _listen(address.host, address.admin_port)]
         self._ask_to_stop: Callable[[], None] = lambda: None
         self._exit_code = 0
@@ -85,13 +89,17 @@ class Process:
         stop = asyncio.Event()
         self._handle_signals(stop)
         applications = (self._application.public, self._application.admin)
-        servers = [_Uvicorn(_configuration(application)) for application in applications]
+        servers = [
+            _Uvicorn(_configuration(application, wall))
+            for application, wall in zip(applications, self._walls, strict=True)
+        ]
         serving = [
             asyncio.create_task(server.serve([taken]))  # 1
             for server, taken in zip(servers, self._sockets, strict=True)
         ]
         await _all_started(servers)
         self._say_listening()
+        sweeping = asyncio.create_task(_sweep(servers))
         background = asyncio.create_task(self._load_and_check(stop))  # 2
         await stop.wait()  # 3
         await self._drain()  # 4
@@ -100,6 +108,7 @@ class Process:
             server.should_exit = True
         await asyncio.gather(*serving)
         background.cancel()
+        sweeping.cancel()
         if not await self._auditing.close() and not self._exit_code:  # 6
             self._exit_code = AuditUnavailable.exit_code
         self._log.info("stopped", exit_code=self._exit_code)
@@ -158,20 +167,28 @@ class Process:
 
     def _on_contract(self, contract: Contract) -> None:
         self._settings = contract.serve
+        for wall in self._walls:
+            wall.limits = contract.serve
 
     async def _become_ready(self, loaded: loading.Loaded, recorder: Recorder) -> None:
         if self._lifecycle.state is State.DRAINING:
             return
         self._on_stage(State.VERIFYING)
-        service = PredictionService(loaded.contract, loaded.digest, loaded.predictor, loaded.cases, recorder)
+        contract, asking = loaded.contract, self._asking(loaded)
+        service = PredictionService(contract, loaded.digest, loaded.predictor, asking, loaded.cases, recorder)
         seconds = time.monotonic() - self._started
-        self._application.loaded = Loaded(service, compile_inputs(loaded.contract.inputs), loaded.card)
-        self._metrics.loaded(loaded.contract, loaded.digest, seconds)
+        decoders = compile_inputs(contract.inputs), CompiledDecoder(contract.inputs)
+        self._predictions.loaded = Loaded(service, *decoders, loaded.card)
+        self._metrics.loaded(contract, loaded.digest, seconds, service)
         self._lifecycle.ready(service)
         self._metrics.entered(State.READY)
         digest, cases = f"sha256:{loaded.digest}", len(loaded.cases)
         await self._auditing.changed("ready")
         self._log.info("ready", release=loaded.contract.ref, digest=digest, cases=cases, seconds=round(seconds, 3))
+
+    def _asking(self, loaded: loading.Loaded) -> Asking:
+        serve = loaded.contract.serve
+        return Batching(loaded.predictor, serve.max_batch, serve.batch_wait_ms / 1000, self._metrics.batch)
 
     async def _self_checks(self, period: float) -> None:
         while (service := self._lifecycle.service) is not None:
@@ -210,6 +227,8 @@ class Process:
     async def _drain(self) -> None:
         answering = self._lifecycle.state is State.READY and not self._local
         self._lifecycle.drain()
+        for wall in self._walls:  # whoever keeps a connection learns with its next answer to make a new one
+            wall.closing = True
         await self._auditing.changed("drain")
         self._metrics.entered(self._lifecycle.state)
         self._log.info("draining", seconds=self._settings.drain_seconds if answering else 0.0)
@@ -234,8 +253,7 @@ def serve(load: Load, address: Address, log: EventLog, *, local: bool = False) -
         PortUnavailable: A port cannot be listened on.
     """
     process = Process(load, address, log, local=local)
-    config = _configuration(process._application.public)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(process.run())
 
 
@@ -251,10 +269,10 @@ def end(exit_code: int) -> NoReturn:
     os._exit(exit_code)
 
 
-def _configuration(application: Any) -> uvicorn.Config:  # noqa: ANN401 - an ASGI application
+def _configuration(application: Any, wall: Wall) -> uvicorn.Config:  # noqa: ANN401 - an ASGI application
     return uvicorn.Config(
         application,
-        http="httptools",
+        http=wall.protocol(),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -262,8 +280,6 @@ def _configuration(application: Any) -> uvicorn.Config:  # noqa: ANN401 - an ASG
         proxy_headers=False,
         server_header=False,
         date_header=True,
-        timeout_keep_alive=75,
-        h11_max_incomplete_event_size=_MAX_HEADERS,
     )
 
 
@@ -284,6 +300,17 @@ def _listen(host: str, port: int) -> socket.socket:
 async def _all_started(servers: list[_Uvicorn]) -> None:
     while not all(server.started for server in servers):
         await asyncio.sleep(0.005)
+
+
+async def _sweep(servers: list[_Uvicorn]) -> None:
+    """End the connections whose time is up."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        now = asyncio.get_running_loop().time()
+        for server in servers:
+            for connection in list(server.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.sweep(now)
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[Any], None], argument: object) -> None:

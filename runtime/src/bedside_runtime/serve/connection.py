@@ -1,0 +1,393 @@
+"""One connection: uvicorn's own protocol class, with limits on everything that a client can make long or large.
+
+llhttp parses (through httptools), uvicorn keeps sockets, TLS and the ASGI application. What is ours:
+
+- the two routes that answer patients are answered here, without an ASGI application in between;
+- the head, the body and the silence between requests have a size and a time, and so has a client that does not read;
+- what is refused before it is a request gets a problem document too, and the connection ends.
+
+uvicorn's class keeps its requests as *cycles*, answered in their order; `_Exchange` is one of ours in its queue.
+"""
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from bedside_runtime.contract import Serve
+from bedside_runtime.serve import bodies, predicting
+from bedside_runtime.serve.metrics import Metrics
+from bedside_runtime.serve.predicting import Asked, Predictions, Reply
+from bedside_runtime.serve.problems import RETRY_AFTER, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from uvicorn.server import ServerState
+
+MAX_HEAD: Final = 32 * 1024
+"""Bytes of a request's head, all header fields together."""
+
+SWEEP_SECONDS: Final = 0.25
+"""How often connections are asked whether their time is up."""
+
+
+class Wall:
+    """What all connections of one port share.
+
+    Attributes:
+        predictions: Answers patients; ``None`` on a port that does not.
+        metrics: Counts requests, and connections that were refused.
+        limits: The release's settings, once they are known.
+        closing: Whether every answer says that the connection ends with it.
+    """
+
+    def __init__(self, predictions: Predictions | None, metrics: Metrics) -> None:
+        self.predictions = predictions
+        self.metrics = metrics
+        self.limits = Serve()
+        self.closing = False
+        self._default: list[tuple[bytes, bytes]] = []
+        self._fields = b""
+
+    def fields(self, state: "ServerState") -> bytes:
+        """Return the header fields that the server itself adds to every answer; the date changes every second."""
+        if state.default_headers is not self._default:
+            self._default = state.default_headers
+            self._fields = b"".join([b"%b: %b\r\n" % field for field in self._default])
+        return self._fields
+
+    def protocol(self) -> type[HttpToolsProtocol]:
+        """Return the class that uvicorn makes one of for every connection."""
+        return type("Connection", (Connection,), {"wall": self})
+
+
+class _Nobody:
+    """Takes the place of the event that an ASGI application would wait for."""
+
+    def set(self) -> None:
+        """Wake nobody."""
+
+
+_NOBODY: Final = _Nobody()
+
+
+class _Exchange:
+    """One request for predictions and its answer; looks to uvicorn like a cycle of its own."""
+
+    message_event = _NOBODY
+
+    def __init__(
+        self,
+        connection: "Connection",
+        before: Any,  # noqa: ANN401 - uvicorn's cycle or one of these
+        keep_alive: bool,
+        route: predicting.Route,
+    ) -> None:
+        self.connection, self.before, self.keep_alive = connection, before, keep_alive
+        self.route, self.named = route
+        self.head: Mapping[bytes, bytes] = dict(reversed(connection.headers))  # the first of repeated ones
+        self.received = connection.loop.time()
+        self.body = bytearray()
+        self.more_body = True
+        self.response_complete = False
+        self.disconnected = False
+        self.problem: Problem | None = None
+
+    async def run_asgi(self, _application: object) -> None:
+        """Answer; the name is uvicorn's."""
+        wall = self.connection.wall
+        if wall.predictions is None:
+            raise AssertionError("only a port with predictions makes exchanges")
+        if self.problem is None:
+            asked = Asked(self.route, self.named, self.head, bytes(self.body), self.received)
+            reply = await wall.predictions.answer(asked)
+        else:
+            identity = predicting.request_id(self.head)
+            reply = await wall.predictions.refuse(self.problem, identity, self.received)
+        wall.metrics.request(self.route, "POST", reply.status, self.connection.loop.time() - self.received)
+        self.connection.reply(self, reply)
+
+
+class Connection(HttpToolsProtocol):
+    """See the module. One instance a connection."""
+
+    wall: ClassVar[Wall]
+    cycle: Any  # uvicorn's cycle, an `_Exchange`, or None before the first request
+    pipeline: Any  # of them, those that wait for their turn
+
+    def __init__(
+        self,
+        config: Any,  # noqa: ANN401 - uvicorn's own signature
+        server_state: "ServerState",
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
+        self._in_head = False
+        self._in_message = False
+        self._head_bytes = self._hosts = self._length = 0
+        self._ended = False  # a message ended in the bytes that are being parsed
+        self._unparsed = 0  # bytes of a head that has not ended
+        self._refused: Problem | None = None
+        self._thrown_away = 0
+        self._expires = math.inf
+        self._reads_until = math.inf
+
+    # -- the connection's life
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there; it has to send its first request soon."""
+        super().connection_made(transport)  # type: ignore[arg-type] # uvicorn narrows asyncio's signature
+        self._expires = self.loop.time() + self.wall.limits.header_seconds
+        if len(self.connections) > self.wall.limits.max_connections:
+            self._refuse(Problem("too-many-connections", headers={"retry-after": RETRY_AFTER}))
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; those of a connection that is being ended are thrown away."""
+        if self._refused is not None:
+            self._throw_away(len(data))
+            return
+        self._ended = False
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._end_after_answer()
+        except httptools.HttpParserError:
+            self._refuse(Problem("bad-request"))
+            return
+        if self._in_head and not self._ended:  # it has not ended yet, and may never
+            self._unparsed += len(data)
+            if self._unparsed > MAX_HEAD:
+                self._refused = Problem("head-too-large")
+        if self._refused is not None:
+            self._refuse(self._refused)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn closes at once
+        """The client will send nothing more, but it may still read the answer to what it sent."""
+        if self._in_message or self.cycle is None or self.cycle.response_complete:
+            return False
+        self._end_after_answer()
+        return True
+
+    def sweep(self, now: float) -> None:
+        """End the connection where its time is up."""
+        if now > self._reads_until:
+            self.wall.metrics.refused("slow-reader")
+            self.transport.abort()
+        elif now > self._expires and self.flow.read_paused and self._refused is None:
+            self._expires = now + self.wall.limits.body_seconds  # it is we who do not read
+        elif now > self._expires:
+            self._expires = math.inf
+            if self.transport.is_closing():  # and what was written is still not read
+                self.transport.abort()
+            elif self._refused is not None or not self._in_message:
+                self._close()
+            else:
+                self._refuse(Problem("head-timeout" if self._in_head else "body-timeout"))
+
+    def pause_writing(self) -> None:
+        """The client does not read; nothing more is answered until it does, and not for ever."""
+        super().pause_writing()
+        self.flow.pause_reading()
+        self._reads_until = self.loop.time() + self.wall.limits.body_seconds
+
+    def resume_writing(self) -> None:
+        """The client reads on."""
+        super().resume_writing()
+        self._reads_until = math.inf
+        self._next()
+
+    # -- one message after the other, called by the parser
+
+    def on_message_begin(self) -> None:
+        """A request begins; the scope of the ASGI application is made only where it is needed."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._in_head = self._in_message = True
+        self._head_bytes = self._hosts = self._length = 0
+        self._expires = self.loop.time() + self.wall.limits.header_seconds
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head came."""
+        name = name.lower()
+        self.headers.append((name, value))
+        self._head_bytes += len(name) + len(value)
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"content-length":
+            self._length = int(value)
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+
+    def on_headers_complete(self) -> None:
+        """The head is there: find out whose request it is."""
+        if self._refused is not None:
+            return
+        self._in_head = False
+        self._unparsed = 0
+        self._expires = self.loop.time() + self.wall.limits.body_seconds
+        self._refused = self._wrong_head()
+        if self._refused is not None:
+            return
+        found = self._prediction()
+        if found is None:
+            self._hand_on()
+        else:
+            keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            before = None if self.cycle is None or self.cycle.response_complete else self.cycle
+            self.cycle = _Exchange(self, before, keep_alive, found)
+            if self.expect_100_continue and before is None:
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.wall.closing:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body came."""
+        if self._refused is not None:
+            return
+        if not isinstance(self.cycle, _Exchange):
+            super().on_body(body)
+            return
+        self.cycle.body += body
+        if len(self.cycle.body) > self.wall.limits.max_body:
+            self._refused = bodies.too_large(self.wall.limits.max_body)
+
+    def on_message_complete(self) -> None:
+        """The request is there as a whole."""
+        if self._refused is not None:
+            return
+        self._in_message = False
+        self._ended = True
+        self._expires = math.inf
+        exchange = self.cycle
+        if not isinstance(exchange, _Exchange):
+            super().on_message_complete()
+            if exchange.response_complete:  # it was answered before it had ended
+                self._wait_for_request()
+            return
+        self._queue(exchange)
+
+    # -- answers
+
+    def reply(self, exchange: _Exchange, reply: Reply) -> None:
+        """Send the answer of an exchange, in one write."""
+        if exchange.disconnected or self.transport.is_closing():
+            return
+        close = not exchange.keep_alive or self.wall.closing
+        self.transport.write(self._bytes(reply, close=close))
+        exchange.response_complete = True
+        if self._refused is not None and not self.pipeline:
+            self._linger()
+        elif close:
+            self._close()
+        self.on_response_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with what waits behind the answer that was just sent."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._expires = self.loop.time() + bodies.LINGER_SECONDS
+            return
+        if not self._in_message:
+            self._wait_for_request()
+        self._next()
+
+    def _next(self) -> None:
+        if self.flow.write_paused or self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.flow.resume_reading()
+
+    def _queue(self, exchange: _Exchange) -> None:
+        """Answer ``exchange`` now, or after those before it."""
+        exchange.more_body = False
+        if exchange.before is None or exchange.before.response_complete:
+            self._start_asgi_task(exchange, self.app)  # type: ignore[arg-type] # it looks like a cycle
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+        exchange.before = None
+
+    def _wait_for_request(self) -> None:
+        self._expires = self.loop.time() + self.wall.limits.idle_seconds
+
+    def _bytes(self, reply: Reply, *, close: bool) -> bytes:
+        more = "".join([f"{name}: {value}\r\n" for name, value in reply.more]) if reply.more else ""
+        ends = "connection: close\r\n" if close else ""
+        head = (
+            f"content-type: {reply.media_type}\r\nx-request-id: {reply.request_id}\r\n{more}"
+            f"content-length: {len(reply.body)}\r\n{ends}\r\n"
+        )
+        return b"".join([STATUS_LINE[reply.status], self.wall.fields(self.server_state), head.encode(), reply.body])
+
+    # -- whose request it is
+
+    def _prediction(self) -> predicting.Route | None:
+        if self.wall.predictions is None or self.parser.get_method() != b"POST":
+            return None
+        return predicting.route(self.url.partition(b"?")[0])
+
+    def _wrong_head(self) -> Problem | None:
+        if self._head_bytes + len(self.url) > MAX_HEAD:
+            return Problem("head-too-large")
+        if self._hosts != 1 and (self._hosts or self.parser.get_http_version() == "1.1"):
+            return Problem("bad-request")  # RFC 9112, section 3.2
+        return bodies.too_large(self.wall.limits.max_body) if self._length > self.wall.limits.max_body else None
+
+    def _hand_on(self) -> None:
+        """Give the request to uvicorn and the ASGI application."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
+
+    # -- ends
+
+    def _refuse(self, problem: Problem) -> None:
+        """Say what is wrong once all that was asked before is answered, and end the connection."""
+        self._refused = problem
+        self.wall.metrics.refused(problem.code)
+        cycle = self.cycle
+        if isinstance(cycle, _Exchange) and cycle.more_body:  # somebody asked for a prediction and gets none
+            cycle.problem, cycle.keep_alive = problem, False
+            self._queue(cycle)
+        elif cycle is None or cycle.response_complete:
+            self.transport.write(self._bytes(predicting.reply(problem, predicting.request_id({})), close=True))
+            self._linger()
+        elif self._in_message and not self._in_head:  # the application waits for a body that is no good
+            self._close()
+        else:
+            cycle.keep_alive = False
+
+    def _close(self) -> None:
+        """Close once what was written is read, or after a while."""
+        self._expires = self.loop.time() + bodies.LINGER_SECONDS
+        self.transport.close()
+
+    def _linger(self) -> None:
+        """Read on for a while: a client that still sends would see a reset instead of the answer."""
+        self._expires = self.loop.time() + bodies.LINGER_SECONDS
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _throw_away(self, size: int) -> None:
+        self._thrown_away += size
+        if self._thrown_away > bodies.LINGER_BYTES:
+            self._close()
+
+    def _end_after_answer(self) -> None:
+        """Answer what was asked, and take nothing after it."""
+        self._refused = Problem("bad-request")
+        if self.cycle is None or self.cycle.response_complete:
+            self._close()
+        else:
+            self.cycle.keep_alive = False

@@ -1,0 +1,224 @@
+"""The two routes that answer patients, from a request's head and body to a reply. Knows no transport.
+
+Whatever happens in here, what comes out is a reply; an unexpected exception becomes a fixed problem, and the log
+gets its class and place, never its text, which may quote a patient.
+"""
+
+import asyncio
+import itertools
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
+
+from bedside_runtime.compiled import CompiledDecoder
+from bedside_runtime.errors import BedsideRuntimeError, Overloaded
+from bedside_runtime.inputs import InputDecoder, ValidRow
+from bedside_runtime.serve import bodies, deadlines, inference, plain, problems
+from bedside_runtime.serve.lifecycle import Lifecycle
+from bedside_runtime.serve.logs import EventLog, place
+from bedside_runtime.serve.metrics import Metrics
+from bedside_runtime.serve.problems import STATUS, Problem, not_ready
+from bedside_runtime.service import Caller, Prediction, PredictionService, Recorder, Refused
+
+PREDICT: Final = "/predict"
+INFER: Final = "/v2/models/{model}/infer"
+INFER_VERSION: Final = "/v2/models/{model}/versions/{version}/infer"
+
+_SAFE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_LONGEST_ID: Final = 128
+_PROCESS: Final = secrets.token_hex(8)
+_COUNTER: Final = itertools.count(1)
+"""Together they name a request like no other of any process."""
+
+
+Route: TypeAlias = tuple[str, tuple[str, str | None] | None]
+"""A route's template, and the model and version that the path names, ``None`` where it names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the routes need once a release is loaded: the service, its decoders, its card."""
+
+    service: PredictionService
+    decoder: InputDecoder
+    compiled: CompiledDecoder
+    card: Any
+
+
+class Asked(Struct, frozen=True):
+    """One request for predictions, received whole.
+
+    Attributes:
+        route: Template of the route, for metrics.
+        named: Model and version that the path names; ``None`` where it names none.
+        head: Header names in lower case, and values; the first of those that are repeated.
+        body: The body.
+        received: When its head had arrived, on the event loop's clock, seconds.
+    """
+
+    route: str
+    named: tuple[str, str | None] | None
+    head: Mapping[bytes, bytes]
+    body: bytes
+    received: float
+
+
+class Reply(Struct, frozen=True):
+    """What is answered.
+
+    Attributes:
+        status: HTTP status.
+        body: The body.
+        request_id: Names the request, in the header ``X-Request-Id``.
+        media_type: Of the body.
+        more: Further header fields, names in lower case, without those of the connection.
+    """
+
+    status: int
+    body: bytes
+    request_id: str
+    media_type: str = "application/json"
+    more: tuple[tuple[str, str], ...] = ()
+
+
+def request_id(head: Mapping[bytes, bytes]) -> str:
+    """Return the caller's ``X-Request-Id`` where it is a plain token, else a new one."""
+    sent = head.get(b"x-request-id", b"")
+    good = 0 < len(sent) <= _LONGEST_ID and _SAFE.issuperset(sent)
+    return sent.decode() if good else f"{_PROCESS}{next(_COUNTER):016x}"
+
+
+def route(path: bytes) -> Route | None:
+    """Return the route of ``path``, ``None`` where it is none of these.
+
+    Args:
+        path: The path as it came, without its query. One with escapes is left to the router.
+    """
+    if path == b"/predict":
+        return PREDICT, None
+    match path.split(b"/"):
+        case [b"", b"v2", b"models", model, b"infer"]:
+            return INFER, (model.decode("latin-1"), None)
+        case [b"", b"v2", b"models", model, b"versions", version, b"infer"]:
+            return INFER_VERSION, (model.decode("latin-1"), version.decode("latin-1"))
+        case _:
+            return None
+
+
+class Predictions:
+    """Answers requests for predictions. ``loaded`` is set once, before the lifecycle says ready."""
+
+    def __init__(self, lifecycle: Lifecycle, metrics: Metrics, log: EventLog) -> None:
+        self.loaded: Loaded | None = None
+        self._lifecycle = lifecycle
+        self._metrics = metrics
+        self._log = log
+
+    async def answer(self, asked: Asked) -> Reply:
+        """Return the reply to ``asked``; never raises."""
+        identity = request_id(asked.head)
+        try:
+            return await self._answer(asked, identity)
+        except asyncio.CancelledError:  # the process ends and its grace is over: say so instead of breaking off
+            problem = not_ready("draining")
+        except Problem as found:
+            problem = found
+        except Exception as error:  # noqa: BLE001 - the outermost boundary of these routes
+            problem = self.understood(error, identity)
+        return await self.refuse(problem, identity, asked.received)
+
+    async def refuse(self, problem: Problem, identity: str, received: float) -> Reply:
+        """Record that somebody asked for a prediction and gets none, and return what is said."""
+        recorder = self.recorder
+        if recorder is not None:
+            seconds = asyncio.get_running_loop().time() - received
+            at_once = problem.code == Overloaded.code
+            await recorder.refused(Refused(Caller(identity), STATUS[problem.code], problem.code, seconds, at_once))
+        return reply(problem, identity)
+
+    def understood(self, error: Exception, identity: str) -> Problem:
+        """Return the problem for ``error``; one that nobody expects is logged, by class and place alone."""
+        problem = problems.from_domain(error) if isinstance(error, BedsideRuntimeError) else Problem("internal-error")
+        if problem.code in ("internal-error", "output-invalid"):
+            self._log.error(problem.code, error=type(error).__name__, at=place(error), request_id=identity)
+        return problem
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """The audit log of the loaded release."""
+        return self.loaded.service.recorder if self.loaded is not None else None
+
+    def serving(self) -> Loaded:
+        """Return what answers predictions; that is so while draining too.
+
+        Raises:
+            Problem: Nothing does now.
+        """
+        if self.loaded is None or self._lifecycle.service is None:
+            raise not_ready(self._lifecycle.readiness().reason)
+        return self.loaded
+
+    def named(self, model: str, version: str | None) -> Loaded:
+        """Return what answers for ``model``.
+
+        Raises:
+            Problem: It is another model, another version, or nothing answers now.
+        """
+        loaded = self.serving()
+        contract = loaded.service.contract
+        if model != contract.name or version not in (None, contract.version):
+            raise Problem("unknown-model")
+        return loaded
+
+    async def _answer(self, asked: Asked, identity: str) -> Reply:
+        loaded = self.serving() if asked.named is None else self.named(*asked.named)
+        wait = deadlines.seconds(asked.head)
+        deadline = math.inf if wait is None else asked.received + wait
+        if len(asked.body) > loaded.service.contract.serve.max_body:
+            raise bodies.too_large(loaded.service.contract.serve.max_body)
+        if not asked.body:
+            raise Problem("empty-body")
+        if asked.named is None:
+            return await self._predict(loaded, asked, identity, deadline)
+        return await self._infer(loaded, asked, identity, deadline)
+
+    async def _predict(self, loaded: Loaded, asked: Asked, identity: str, deadline: float) -> Reply:
+        if bodies.media_type(asked.head) != "application/json":
+            raise Problem("media-type")
+        service = loaded.service
+        rows = loaded.compiled.rows(asked.body)
+        if rows is None:  # more than one patient, other units, or something is wrong with it
+            rows = loaded.decoder.rows(plain.decode(asked.body, service.contract.serve.max_instances))
+        predictions = await self._predictions(service, rows, identity, deadline)
+        body = plain.encode(identity, service.contract, service.digest, predictions)
+        return Reply(200, body, identity)
+
+    async def _infer(self, loaded: Loaded, asked: Asked, identity: str, deadline: float) -> Reply:
+        if bodies.media_type(asked.head) not in ("", "application/json", "application/octet-stream"):
+            raise Problem("media-type")
+        service = loaded.service
+        contract = service.contract
+        length = asked.head.get(b"inference-header-content-length")
+        request = inference.decode(asked.body, None if length is None else length.decode("latin-1"), contract)
+        rows = loaded.decoder.rows(request.instances)
+        predictions = await self._predictions(service, rows, identity, deadline)
+        body, headers = inference.encode(request, identity, contract, service.digest, predictions)
+        return Reply(200, body, identity, headers.pop("content-type"), tuple(headers.items()))
+
+    async def _predictions(
+        self, service: PredictionService, rows: Sequence[ValidRow], identity: str, deadline: float
+    ) -> Sequence[Prediction]:
+        predictions = await service.predict(rows, Caller(identity), deadline)
+        self._metrics.answered(predictions)
+        return predictions
+
+
+def reply(problem: Problem, identity: str) -> Reply:
+    """Return ``problem`` as a reply."""
+    document = problems.document(problem, identity)
+    more = tuple((name, value) for name, value in problem.headers.items() if name != "connection")
+    return Reply(STATUS[problem.code].value, document, identity, problems.MEDIA_TYPE, more)
