@@ -35,6 +35,12 @@ class GateRefused(BedsideError):
     exit_code = 1
 
 
+class TagTaken(GateRefused):
+    """A tag stands for another image already; a version is given once."""
+
+    remedy = "Raise [model] version and build again; what the tag names now may be running somewhere."
+
+
 class UsageError(BedsideError):
     """A command was called with something it cannot work on."""
 
@@ -70,3 +76,31 @@ class ToolFailed(BedsideError):
     """An outside tool or service failed or is missing."""
 
     exit_code = 4
+
+
+class RegistryFailed(ToolFailed):
+    """A registry cannot be reached, or answers with an error. No tag was moved."""
+
+    remedy = "Run the command again: what was uploaded whole is kept and not sent twice."
+
+
+class RegistryInterrupted(RegistryFailed):
+    """A registry dropped the connection, is busy or had an error of its own, each time it was asked.
+
+    Attributes:
+        after: Seconds that it asked to be left alone.
+    """
+
+    after: float = 0.0
+
+
+class RegistryDenied(RegistryFailed):
+    """A registry does not let these credentials do this. The message never holds them."""
+
+    remedy = "Log in with `podman login HOST` or `docker login HOST`, with an account that may do this."
+
+
+class CredentialsUnreadable(UsageError):
+    """A file or helper that keeps credentials cannot be read. The message never holds them."""
+
+    remedy = "Log in again with `podman login HOST` or `docker login HOST`."

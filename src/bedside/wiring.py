@@ -1,7 +1,15 @@
 """Where effects are chosen: one place makes the real runner, resolver and caches that the verbs work with."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from bedside.image.credentials import CredentialStore, auth_files
+from bedside.image.reference import Reference
+from bedside.image.registry import Repository
+from bedside.image.transport import Session, certificates
 from bedside.locking.environments import EnvironmentCache, cache_directory
 from bedside.locking.uv import Uv
 from bedside.process import Runner, Subprocess
@@ -21,3 +29,23 @@ def tools() -> Tools:
     runner = Subprocess()
     uv = Uv(runner)
     return Tools(runner, uv, EnvironmentCache(uv, cache_directory()))
+
+
+@contextmanager
+def repository(reference: Reference, *, ca_file: Path | None = None, plain_http: bool = False) -> Iterator[Repository]:
+    """Give the repository of ``reference``, with this user's credentials for it, found when the registry asks.
+
+    Args:
+        reference: Names host and repository.
+        ca_file: Certificates to believe beside the system's.
+        plain_http: No TLS; only for a registry on this machine.
+    """
+    store = CredentialStore(Subprocess(), auth_files(os.environ))
+    session = Session(
+        reference.host,
+        lambda: store.credential(reference.host, reference.repository),
+        trust=certificates(ca_file),
+        plain_http=plain_http,
+    )
+    with session:
+        yield Repository(session, reference.repository)

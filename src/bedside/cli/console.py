@@ -11,7 +11,15 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from bedside.errors import BedsideError
@@ -82,6 +90,18 @@ def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(console=_PEOPLE, disable=not _PEOPLE.is_terminal, transient=True) as bar:
         task = bar.add_task(escape(text), total=total)
         yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def transfer() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
+    """Show what is done, and how many bytes of how many are sent: gives the one to tell of each."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=_PEOPLE, disable=not _PEOPLE.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield (
+            lambda text: bar.update(task, description=escape(text)),
+            lambda further, total: bar.update(task, advance=further, total=total),
+        )
 
 
 def refusal(error: BedsideError | BedsideRuntimeError) -> None:

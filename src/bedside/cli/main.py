@@ -22,6 +22,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "serve": "Run the release's own runtime on 127.0.0.1.",
         "predict": "Ask a server or a release for one prediction or a whole CSV.",
         "check": "Find what makes a deployment unsafe, above all between its files.",
+        "push": "Bring an image to a registry by digest, and read it back.",
     }
 )
 """Every verb with its line of help; each is a module here, imported when it is called."""

@@ -114,7 +114,7 @@ class Layout:
         asked = "an image without a name" if name is None else repr(name)
         raise UsageError(
             f"{self.directory} has {len(found)} of what was asked for, {asked}; it holds {names}",
-            remedy="Name one of them: DIRECTORY:NAME or DIRECTORY@sha256:...",
+            remedy="Name one of them, by its name or its digest.",
         )
 
     def image(self, descriptor: Descriptor, platform: Platform) -> tuple[Descriptor, Manifest]:

@@ -40,9 +40,9 @@ class Digest(str):
         return super().__new__(cls, text)
 
     @classmethod
-    def of(cls, data: bytes) -> "Digest":
-        """Return the sha256 of ``data``."""
-        return cls(f"sha256:{hashlib.sha256(data).hexdigest()}")
+    def of(cls, data: bytes, algorithm: str = "sha256") -> "Digest":
+        """Return the digest of ``data``."""
+        return cls(f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}")
 
     @property
     def algorithm(self) -> str:
