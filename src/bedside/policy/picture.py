@@ -154,7 +154,7 @@ class Picture:
         replicated = [pod for pod in self.pods if pod.owner.kind in SERVING_KINDS]
         if not services:
             return tuple(pod for pod in replicated if any(container.ports for container in pod.containers))
-        sending = [item for item in services if not _only_metrics(item)]
+        sending = [item for item in services if not only_metrics(item)]
         behind = {id(pod) for service in sending for pod in self.selected(service)}
         return tuple(pod for pod in replicated if id(pod) in behind)
 
@@ -181,7 +181,7 @@ class Picture:
         return tuple(route for item in self.applications for route in item.routes) or None
 
 
-def _only_metrics(service: KubeObject) -> bool:
+def only_metrics(service: KubeObject) -> bool:
     """Whether it is there to be scraped, not to be asked."""
     names = [port.at("name").text for port in service.spec.at("ports").items()]
     return bool(names) and all("metric" in name or "monitor" in name for name in names)

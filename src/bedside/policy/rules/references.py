@@ -3,10 +3,11 @@
 They are only looked for where a whole tree was given: in a single file, what is missing may stand elsewhere.
 """
 
+import difflib
 from collections.abc import Iterator
 
 from bedside.policy.kubernetes import KubeObject, Pod, place, selects
-from bedside.policy.picture import Picture, same_namespace
+from bedside.policy.picture import Picture, only_metrics, same_namespace
 from bedside.policy.place import Hit, Place
 from bedside.policy.yamltree import Node
 
@@ -153,7 +154,15 @@ def service_selectors(picture: Picture) -> Iterator[Hit]:
     for service in picture.of("Service"):
         selector = service.spec.at("selector")
         if selector and _shows_all(picture, service) and not picture.selected(service):
+            if only_metrics(service) and not _resembles(picture, selector):
+                continue  # an exporter that the cluster, or another tree, runs on its nodes
             yield Hit(place(selector), f"{service.title} selects no pod that any file defines")
+
+
+def _resembles(picture: Picture, selector: Node) -> bool:
+    """Whether a selector says almost what some pod of the tree is labelled with, or what makes it is called."""
+    known = {value for pod in picture.pods for value in (pod.owner.name, *pod.labels.values())}
+    return any(difflib.get_close_matches(value, known, 1, 0.7) for value in selector.strings().values())
 
 
 def workload_selectors(picture: Picture) -> Iterator[Hit]:
