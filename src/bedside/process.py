@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class Runner(Protocol):
         env: Mapping[str, str] | None = None,
         input: str | None = None,  # noqa: A002 - subprocess's own word
         timeout: float | None = None,
+        on_error_line: Callable[[str], None] | None = None,
     ) -> Completed:
         """Run ``command``; a non-zero exit is an answer, not an error.
 
@@ -49,6 +51,7 @@ class Runner(Protocol):
             env: Variables added to this process's own.
             input: Text for its standard input.
             timeout: Seconds after which it is killed.
+            on_error_line: Given each line of its standard error as it comes, on another thread.
 
         Raises:
             ToolFailed: The program is not there, or ran into the timeout.
@@ -67,8 +70,11 @@ class Subprocess:
         env: Mapping[str, str] | None = None,
         input: str | None = None,  # noqa: A002
         timeout: float | None = None,
+        on_error_line: Callable[[str], None] | None = None,
     ) -> Completed:
         """See Runner."""
+        if on_error_line is not None:
+            return _watched(command, {**os.environ, **(env or {})}, cwd, on_error_line)
         try:
             done = subprocess.run(  # noqa: S603 - no shell, and callers name the program
                 list(command),
@@ -86,6 +92,37 @@ class Subprocess:
         except subprocess.TimeoutExpired:
             raise ToolFailed(f"{command[0]} did not finish within {timeout:g} seconds") from None
         return Completed(tuple(command), done.returncode, done.stdout, done.stderr)
+
+
+def _watched(
+    command: Sequence[str], env: Mapping[str, str], cwd: Path | None, on_error_line: Callable[[str], None]
+) -> Completed:
+    """Run ``command`` to its end and hand on its standard error line by line."""
+    try:
+        child = subprocess.Popen(  # noqa: S603 - no shell, and callers name the program
+            list(command),
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    except FileNotFoundError:
+        raise ToolFailed(f"{command[0]} is not installed", remedy="`bedside doctor` says how to get it.") from None
+    said: list[str] = []
+
+    def listen(lines: Iterable[str]) -> None:
+        for line in lines:
+            said.append(line)
+            on_error_line(line)
+
+    with child:
+        listener = threading.Thread(target=listen, args=(child.stderr or (),), daemon=True)
+        listener.start()
+        stdout = child.stdout.read() if child.stdout is not None else ""
+        listener.join()
+    return Completed(tuple(command), child.returncode, stdout, "".join(said))
 
 
 def replace(command: Sequence[str], env: Mapping[str, str] | None = None) -> NoReturn:

@@ -141,7 +141,7 @@ def test_a_folder_without_the_file_is_a_usage_error(tmp_path: Path) -> None:
         ("schema = 1", "schema = 1\n[deploy]", ("BED-SPEC-006", "deploy", 2)),
         ("schema = 1", "schema = 1\n[serv]", ("BED-SPEC-003", "serv", 2)),
         ("schema = 1", "schema = 1\n[serve]\nworkers = 2", ("BED-SPEC-006", "serve.workers", 3)),
-        ("schema = 1", 'schema = 1\n[serve]\nengine = "auto"', ("BED-SPEC-006", "serve.engine", 3)),
+        ("schema = 1", 'schema = 1\n[serve]\nengine = "fast"', ("BED-SPEC-004", "serve.engine", 3)),
         ("schema = 1", "schema = 1\nmodel.x = 1", ("BED-SPEC-001", "", 0)),
     ],
 )

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Tools:
         env: Mapping[str, str] | None = None,
         input: str | None = None,  # noqa: A002 - subprocess's own word
         timeout: float | None = None,
+        on_error_line: Callable[[str], None] | None = None,
     ) -> Completed:
         self.commands.append(tuple(command))
         if command[0] not in self.answers:

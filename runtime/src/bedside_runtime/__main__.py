@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from bedside_runtime import adapters, loading
+from bedside_runtime import adapters, loading, proving
+from bedside_runtime.adapters import engines
 from bedside_runtime.audit import reading
 from bedside_runtime.audit.verify import EXIT_CODES
 from bedside_runtime.contract import InspectionRequest
@@ -72,6 +73,16 @@ def _verify(arguments: argparse.Namespace) -> None:
     )
 
 
+def _choose_engine(arguments: argparse.Namespace) -> None:
+    """Prove an engine for a release that is being packaged; progress on stderr, the choice on stdout."""
+    choice = proving.choose(arguments.directory, arguments.engine, _progress)
+    _say(msgspec.to_builtins(choice))
+
+
+def _progress(name: str, done: int, count: int) -> None:
+    print(json.dumps({"engine": name, "done": done, "of": count}), file=sys.stderr, flush=True)  # noqa: T201
+
+
 def _serve(arguments: argparse.Namespace) -> None:
     """Serve a release until a signal ends it; ends the process with its exit code."""
     address = server.Address(arguments.host, arguments.port, arguments.admin_port)
@@ -96,6 +107,7 @@ SUBCOMMANDS: dict[str, tuple[str, Action]] = {
     "inspect": ("find out what a model file is (InspectionRequest on stdin)", _inspect),
     "answer": ("ask a model file (a request and rows on stdin)", _answer),
     "verify": ("load a release and replay its golden cases", _verify),
+    "choose-engine": ("prove an engine for a release that is being packaged", _choose_engine),
     "serve": ("serve a release: public port, admin port, probes", _serve),
     "audit-verify": ("verify the audit log of one pod", _audit_verify),
 }
@@ -108,10 +120,12 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=help_)
         verb.set_defaults(action=action)
         verb.add_argument("--json", action="store_true", help="say errors as JSON on stdout too")
-        if name in ("verify", "serve", "audit-verify"):
+        if name in ("verify", "serve", "choose-engine", "audit-verify"):
             verb.add_argument("directory", type=Path, metavar="DIR")
         if name in ("verify", "serve"):
             verb.add_argument("--digest", help="the release digest that it must have")
+        if name == "choose-engine":
+            verb.add_argument("--engine", choices=["native", "auto", *engines.PREFERENCE], default="auto")
         if name == "serve":
             verb.add_argument("--local", action="store_true", help="stop at once: no cluster's endpoint points here")
             verb.add_argument("--host", default="127.0.0.1", help="address of both ports")

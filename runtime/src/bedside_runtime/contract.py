@@ -186,6 +186,40 @@ class Environment(_Part, frozen=True, kw_only=True):
     distributions: dict[str, str]
 
 
+EngineName: TypeAlias = Literal["folded", "booster"]
+
+
+class Proof(_Part, frozen=True, kw_only=True):
+    """That an engine answered as the model itself, when the release was packaged.
+
+    Attributes:
+        inputs: How many were tried: the golden cases, and a draw across the declared inputs.
+        seed: Of the draw.
+        tolerance: Largest absolute difference that passed; the band was always the same.
+        largest_difference: Largest absolute difference found.
+    """
+
+    inputs: int
+    seed: int
+    tolerance: float
+    largest_difference: float
+
+
+class Engine(_Part, frozen=True, kw_only=True):
+    """What computes the answers.
+
+    Attributes:
+        name: ``native`` asks the model as its author did; any other stands in for it, with a proof.
+        proof: ``None`` for ``native``.
+        batch_invariant: Whether a case gets the same bits alone and in any batch. Where it does not, the engine's
+            arithmetic sums a batch in another order; the golden cases hold either way.
+    """
+
+    name: EngineName | Literal["native"] = "native"
+    proof: Proof | None = None
+    batch_invariant: bool = False
+
+
 class Serve(_Part, frozen=True, kw_only=True):
     """How the runtime serves.
 
@@ -270,6 +304,7 @@ class Contract(_Part, frozen=True, kw_only=True):
     output: Output
     golden: Golden
     environment: Environment
+    engine: Engine = Engine()
     serve: Serve
     audit: Audit | None = None
     files: tuple[File, ...]

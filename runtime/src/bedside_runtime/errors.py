@@ -109,6 +109,22 @@ class AuditUnavailable(BedsideRuntimeError):
     remedy = "Look at the volume of the audit log: space, mount, errors of the disk. Then start the process again."
 
 
+class EngineUnsuitable(BedsideRuntimeError):
+    """An engine cannot compute this model."""
+
+    exit_code = 1
+    code = "engine-unsuitable"
+    remedy = 'Write engine = "auto", which takes the fastest engine that is proven, or engine = "native".'
+
+
+class EquivalenceFailed(BedsideRuntimeError):
+    """An engine does not answer as the model itself."""
+
+    exit_code = 1
+    code = "equivalence-failed"
+    remedy = 'Write engine = "native", and report this: an engine that differs is a defect.'
+
+
 class Overloaded(BedsideRuntimeError):
     """As many requests are in flight as this process takes."""
 

@@ -145,7 +145,7 @@ def replay(cases: Sequence[Case], output: Output, tolerance: float, predictor: P
     if len(together) != len(cases):
         raise OutputInvalid(f"the model answers {len(together)} values for {len(cases)} rows")
     _compare(cases, together, output, tolerance, " in a batch")
-    batch = max(_difference(one, other) for one, other in zip(alone, together, strict=True))
+    batch = max(difference(one, other) for one, other in zip(alone, together, strict=True))
     return Report(len(cases), largest, batch)
 
 
@@ -162,10 +162,10 @@ def _compare(cases: Sequence[Case], got: Sequence[Scalar], output: Output, toler
     largest, failed = 0.0, []
     for case, raw in zip(cases, got, strict=True):
         value = _answered(case, raw, output)
-        difference = _difference(case.expected, value.value)
-        largest = max(largest, difference)
+        apart = difference(case.expected, value.value)
+        largest = max(largest, apart)
         band = answer(output, case.expected).band
-        if difference > tolerance or band != value.band:
+        if apart > tolerance or band != value.band:
             failed.append(f"{case.id}: expected {_shown(case.expected, band)}, got {_shown(value.value, value.band)}")
     if failed:
         named = "\n  ".join(failed[:_NAMED])
@@ -187,7 +187,8 @@ def _shown(value: Scalar, band: str | None) -> str:
     return f"{value!r} (band {band})" if band else repr(value)
 
 
-def _difference(expected: Scalar, got: Scalar) -> float:
+def difference(expected: Scalar, got: Scalar) -> float:
+    """Return how far apart two answers are; infinity for labels that differ."""
     if isinstance(expected, (str, bool)) or isinstance(got, (str, bool)):
         return 0.0 if type(expected) is type(got) and expected == got else math.inf
     return abs(float(expected) - float(got))

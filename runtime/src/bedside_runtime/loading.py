@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from bedside_runtime import adapters, canonical, contract, environment, golden
 from bedside_runtime.adapters.predictor import Predictor
-from bedside_runtime.contract import Contract
+from bedside_runtime.contract import Contract, EngineName
 from bedside_runtime.errors import ContractInvalid, IntegrityError
 
 Stage: TypeAlias = Literal["loading", "verifying"]
@@ -77,21 +77,15 @@ def load(
     # 6. Replay the golden cases, alone and in a batch.
     on_stage("loading")
     clock = _Clock()
-    files = dict(_read_all(directory))  # 1
-    found = _contract(files, digest)  # 2
-    _compare(found, files)  # 3
+    found, files = verified(directory, digest)  # 1, 2, 3
     on_contract(found)
     clock.lap("files")
     notes = environment.require(found.environment, environment.fingerprint())  # 4
     clock.lap("environment")
-    model = found.model
-    code = {path: files[path] for path in model.code}
-    predictor = adapters.open_model(model, found.inputs, found.output, files[model.artifact], code)  # 5
+    predictor = open_model(found, files, found.engine.name)  # 5
     clock.lap("model")
     on_stage("verifying")
-    cases = golden.parse(files[found.golden.path], found.inputs, found.output)  # 6
-    if len(cases) != found.golden.cases:
-        raise IntegrityError(f"{len(cases)} golden cases stand in the file; {found.golden.cases} were validated")
+    cases = golden_cases(found, files)  # 6
     report = golden.replay(cases, found.output, found.golden.tolerance, predictor)
     clock.lap("golden")
     release = canonical.digest(files[contract.FILE_NAME])
@@ -105,6 +99,42 @@ def _card(files: Mapping[str, bytes]) -> Any:  # noqa: ANN401 - any JSON value
         return canonical.decode(files[CARD]) if CARD in files else None
     except canonical.NotStrictJSON as error:
         raise ContractInvalid(f"{CARD} cannot be read: {error}") from None
+
+
+def verified(directory: Path, digest: str | None = None) -> tuple[Contract, dict[str, bytes]]:
+    """Return the contract of a release and all of its files, each read once and compared.
+
+    Raises:
+        IntegrityError, ContractInvalid: As `load`.
+    """
+    files = dict(_read_all(directory))
+    found = _contract(files, digest)
+    _compare(found, files)
+    return found, files
+
+
+def open_model(found: Contract, files: Mapping[str, bytes], engine: EngineName | Literal["native"]) -> Predictor:
+    """Build the model of a verified release from the bytes that were compared.
+
+    Raises:
+        BedsideRuntimeError: See ``adapters``.
+    """
+    model = found.model
+    code = {path: files[path] for path in model.code}
+    return adapters.open_model(model, found.inputs, found.output, files[model.artifact], code, engine)
+
+
+def golden_cases(found: Contract, files: Mapping[str, bytes]) -> tuple[golden.Case, ...]:
+    """Return the golden cases of a verified release.
+
+    Raises:
+        GoldenInvalid: They do not fit the contract.
+        IntegrityError: There are more or fewer than were validated.
+    """
+    cases = golden.parse(files[found.golden.path], found.inputs, found.output)
+    if len(cases) != found.golden.cases:
+        raise IntegrityError(f"{len(cases)} golden cases stand in the file; {found.golden.cases} were validated")
+    return cases
 
 
 class _Clock:

@@ -39,6 +39,9 @@ def specification(
             'cases     = "golden.jsonl"',
             "tolerance = 1e-9",
             "",
+            "[serve]",
+            'engine = "auto"  # the fastest that is proven to answer as the model itself; "native": the model alone',
+            "",
         ]
     )
 

@@ -59,29 +59,48 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     _PEOPLE.print(drawn)
 
 
+class Steps:
+    """Shows each named step with its time; called with the name of the next one."""
+
+    def __init__(self, bar: Progress | None) -> None:
+        self._bar = bar
+
+    def __call__(self, text: str) -> None:
+        """End the step before, and begin this one."""
+        if self._bar is None:
+            note(f"  {text}")
+            return
+        self.finish()
+        self._bar.add_task(escape(text), total=1, part="")
+
+    def progress(self, done: int, count: int) -> None:
+        """Say how far the step is."""
+        if self._bar is not None and self._bar.tasks:
+            self._bar.update(self._bar.tasks[-1].id, part=f"{done * 100 // count:3d}% of {count:,}")
+
+    def finish(self) -> None:
+        """End the last step."""
+        if self._bar is not None:
+            for task in self._bar.tasks:
+                self._bar.update(task.id, completed=1)
+
+
 @contextmanager
-def steps() -> Iterator[Callable[[str], None]]:
+def steps() -> Iterator[Steps]:
     """Show each named step with its time; where nobody watches, one plain line a step."""
     if not _PEOPLE.is_terminal:
-        yield lambda text: note(f"  {text}")
+        yield Steps(None)
         return
     columns = (
         SpinnerColumn(finished_text="[green]✓[/green]"),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[part]}"),
     )
     with Progress(*columns, console=_PEOPLE) as progress:
-
-        def step(text: str) -> None:
-            finish()
-            progress.add_task(escape(text), total=1)
-
-        def finish() -> None:
-            for task in progress.tasks:
-                progress.update(task.id, completed=1)
-
-        yield step
-        finish()
+        shown = Steps(progress)
+        yield shown
+        shown.finish()
 
 
 @contextmanager

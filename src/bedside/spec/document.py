@@ -82,7 +82,9 @@ class GoldenSection(Section):
 class ServeSection(Section):
     """How the runtime serves."""
 
-    engine: Literal["native"] = Field(default="native", description="What predicts: the framework's own predict.")
+    engine: Literal["native", "auto", "folded", "booster"] = Field(
+        default="native", description="What computes: the framework's own predict, or a faster engine that is proven."
+    )
     max_body: int = Field(default=_SERVE.max_body, ge=1_024, le=2**30, description="Largest request body, bytes.")
     max_instances: int = Field(default=_SERVE.max_instances, ge=1, description="Most rows in one request.")
     max_batch: int = Field(default=_SERVE.max_batch, ge=1, le=65_536, description="Most rows asked at once.")
@@ -145,7 +147,6 @@ NOT_YET_WORDS: Final = MappingProxyType(
         ("environment.accelerator", "cuda"): "CUDA environments",
         ("inputs.type", "image"): "image inputs",
         ("output.type", "segmentation"): "segmentation outputs",
-        ("serve.engine", "auto"): "engines other than native",
     }
 )
 """Words of the design whose support is not there yet, by the key that would take them."""

@@ -58,7 +58,10 @@ class GoldenSpec:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A valid bedside.toml. ``notes`` are findings that do not stand in the way."""
+    """A valid bedside.toml.
+
+    ``engine`` is what shall compute, or ``auto``; ``notes`` are findings that do not stand in the way.
+    """
 
     root: Path
     model: ModelSpec
@@ -67,6 +70,7 @@ class Spec:
     output: contract.Output
     golden: GoldenSpec
     serve: contract.Serve
+    engine: str = "native"
     audit: contract.Audit | None = None
     notes: tuple[Finding, ...] = ()
 
@@ -224,6 +228,7 @@ class _Reading:
             output=_output(output),
             golden=GoldenSpec(root / golden_section.cases, golden_section.tolerance),
             serve=contract.Serve(**serve.model_dump(exclude={"engine"})),
+            engine=serve.engine,
             audit=contract.Audit(**audit.model_dump()) if audit else None,
             notes=(*self._notes(output, golden_section), *self._open_questions(model.card)),
         )

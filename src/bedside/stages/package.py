@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bedside import spec as specification
 from bedside.errors import GateRefused
 from bedside.findings import Finding
@@ -41,7 +43,13 @@ class Packaged:
 
 
 def package(
-    project: Path, *, runner: Runner, uv: Uv, upgrade: bool = False, on_step: Callable[[str], None] = lambda _: None
+    project: Path,
+    *,
+    runner: Runner,
+    uv: Uv,
+    upgrade: bool = False,
+    on_step: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Packaged:
     """Write ``<project>/dist/<name>-<version>/``, or nothing.
 
@@ -51,6 +59,7 @@ def package(
         uv: Resolves and installs.
         upgrade: Resolve anew instead of keeping the versions of the project's requirements.lock.
         on_step: Told what is being done.
+        on_progress: Told how far a long step is: how much is done, and of how much.
 
     Raises:
         SpecInvalid: bedside.toml, or a file that it names; all problems at once.
@@ -62,7 +71,7 @@ def package(
     # 3. Lay the files out in a folder of their own beside the releases.
     # 4. Make a fresh environment from the lock.
     # 5. Inspect the artifact in it: features, globals, versions.
-    # 6. Write contract.json.
+    # 6. Write contract.json; prove the engine that shall compute, and write it in.
     # 7. Load the release in that environment as production will, and replay every golden case.
     # 8. Give the folder its name. Until here nothing of it is in dist/.
     on_step("reading bedside.toml")  # 1
@@ -80,10 +89,11 @@ def package(
         on_step("inspecting the model")  # 5
         inspection = runtime.inspect(runner, interpreter, _request(spec, staging))
         contract = _contract(spec, inspection, staging)
-        (staging / seam.FILE_NAME).write_bytes(seam.encode(contract))  # 6
+        considered = _write_contract(spec, contract, runner, interpreter, staging, on_step, on_progress)  # 6
         on_step(f"replaying {contract.golden.cases} golden cases")  # 7
         release = open_release(staging)
         measured = runtime.prove(runner, interpreter, staging, release.digest)
+        measured["engines"] = considered
         _write_measurements(staging, measured)
         return Packaged(_publish(spec, release, lock), measured, spec.notes)  # 8
 
@@ -179,6 +189,24 @@ def _contract(spec: Spec, inspection: seam.Inspection, staging: Path) -> seam.Co
         audit=spec.audit,
         files=_files(staging),
     )
+
+
+def _write_contract(
+    spec: Spec,
+    contract: seam.Contract,
+    runner: Runner,
+    interpreter: Path,
+    staging: Path,
+    on_step: Callable[[str], None],
+    on_progress: Callable[[int, int], None],
+) -> list[dict[str, Any]]:
+    """Write contract.json with the engine that is proven, and return all that were considered."""
+    path = staging / seam.FILE_NAME
+    path.write_bytes(seam.encode(contract))
+    on_step("proving an engine" if spec.engine != "native" else "timing the model")
+    engine, considered = runtime.choose_engine(runner, interpreter, staging, spec.engine, on_progress)
+    path.write_bytes(seam.encode(msgspec.structs.replace(contract, engine=engine)))
+    return considered
 
 
 def _files(staging: Path) -> tuple[seam.File, ...]:

@@ -4,8 +4,9 @@ The tools never load a model. What a model is and what it answers is found out b
 bedside_runtime`` inside an environment that holds exactly the release's lock.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 
 from bedside.errors import BedsideError, GateRefused, SpecInvalid, ToolFailed, VerificationFailed
 from bedside.process import Completed, Runner
-from bedside_runtime.contract import Inspection, InspectionRequest
+from bedside_runtime.contract import Engine, Inspection, InspectionRequest
 
 ISOLATED = ("-I", "-m", "bedside_runtime")
 """Python's isolated mode: neither the user's PYTHONPATH nor the current folder can slip a module in."""
@@ -49,6 +50,36 @@ def answer(
         _answer(runner.run([str(interpreter), *ISOLATED, "answer", "--json"], input=asked))
     )
     return answers
+
+
+def choose_engine(
+    runner: Runner, interpreter: Path, release: Path, wanted: str, on_progress: Callable[[int, int], None]
+) -> tuple[Engine, list[dict[str, Any]]]:
+    """Prove an engine for the release that is being packaged, inside ``interpreter``'s environment.
+
+    Args:
+        runner: Starts the runtime.
+        interpreter: Python of the release's environment.
+        release: The staged release; its contract names ``native``.
+        wanted: An engine by name, or ``auto``.
+        on_progress: Told how many inputs of a proof are done, and of how many.
+
+    Returns:
+        The engine for the contract, and every engine that was considered, with reason and microseconds.
+
+    Raises:
+        GateRefused: The engine cannot compute this model, or differs from it.
+        BedsideError: The runtime refused for another reason; the class follows its exit code.
+    """
+
+    def said(line: str) -> None:
+        with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):  # a model library's own words
+            progress = json.loads(line)
+            on_progress(progress["done"], progress["of"])
+
+    command = [str(interpreter), *ISOLATED, "choose-engine", str(release), "--engine", wanted, "--json"]
+    answer = json.loads(_answer(runner.run(command, on_error_line=said)))
+    return msgspec.convert(answer["engine"], Engine), answer["considered"]
 
 
 def prove(runner: Runner, interpreter: Path, release: Path, digest: str) -> dict[str, Any]:

@@ -5,19 +5,33 @@ The libraries that the models need are the author's and are imported only where 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import assert_never
+from typing import Literal, assert_never
 
 from bedside_runtime import environment
 from bedside_runtime.adapters import code as authors
-from bedside_runtime.adapters import columns, estimators, formats, lightgbm, onnx, sklearn, xgboost
+from bedside_runtime.adapters import columns, engines, estimators, formats, lightgbm, onnx, sklearn, xgboost
 from bedside_runtime.adapters.opened import Facts, Opened, bind
 from bedside_runtime.adapters.predictor import Predictor
-from bedside_runtime.contract import ArtifactFormat, Global, Input, Inspection, InspectionRequest, Model, Output
+from bedside_runtime.contract import (
+    ArtifactFormat,
+    EngineName,
+    Global,
+    Input,
+    Inspection,
+    InspectionRequest,
+    Model,
+    Output,
+)
 from bedside_runtime.errors import ModelMismatch
 
 
 def open_model(
-    model: Model, inputs: Sequence[Input], output: Output, artifact: bytes, code: Mapping[str, bytes]
+    model: Model,
+    inputs: Sequence[Input],
+    output: Output,
+    artifact: bytes,
+    code: Mapping[str, bytes],
+    engine: EngineName | Literal["native"] = "native",
 ) -> Predictor:
     """Build the predictor from bytes that were verified; nothing is read from disk.
 
@@ -27,12 +41,17 @@ def open_model(
         output: What the model is declared to answer.
         artifact: The artifact's bytes.
         code: The author's modules, path in the release to source, in import order.
+        engine: What shall compute.
 
     Raises:
+        EngineUnsuitable: The engine cannot compute this model.
         BedsideRuntimeError: See each framework's module.
     """
     transform = authors.install(code).transform()
-    return bind(_open(model.format, artifact, model.globals), model.layout, model.features, inputs, output, transform)
+    opened = _open(model.format, artifact, model.globals)
+    if engine != "native":
+        return engines.build(engine, opened, model, inputs, output)
+    return bind(opened, model.layout, model.features, inputs, output, transform)
 
 
 def inspect(request: InspectionRequest) -> Inspection:

@@ -19,32 +19,32 @@ class Model:
     """An estimator, loaded: a copy of the release's own, which may be prepared for serving."""
 
     def __init__(self, estimator: Any) -> None:  # noqa: ANN401 - any estimator
-        self._estimator = estimator
+        self.estimator = estimator
         self._memory: Memory = "C" if own_features(estimator) is None else "F"
 
     @property
     def names(self) -> tuple[str, ...] | None:
         """The names it was fitted with."""
-        return own_features(self._estimator)
+        return own_features(self.estimator)
 
     @property
     def count(self) -> int | None:
         """How many features it takes, where it says so."""
-        return feature_count(self._estimator)
+        return feature_count(self.estimator)
 
     def layout(self, inputs: Sequence[Input]) -> Layout:
         """Return ``frame`` where names decide something, else ``array``."""
-        return layout(self._estimator, inputs)
+        return layout(self.estimator, inputs)
 
     def columns(self, chosen: Layout, features: Sequence[str], inputs: Sequence[Input]) -> Columns:
         """Return what turns rows into a frame or an array."""
-        prepare(self._estimator, chosen)
+        prepare(self.estimator, chosen)
         return compile_columns(chosen, features, inputs, memory=self._memory)
 
     def ask(self, output: Output) -> Ask:
         """Return what asks it; see ``Opened``."""
-        prepare(self._estimator, "code")
-        return ask(self._estimator, output)
+        prepare(self.estimator, "code")
+        return ask(self.estimator, output)
 
 
 def own_features(estimator: object) -> tuple[str, ...] | None:

@@ -17,7 +17,8 @@ import uvicorn
 import uvloop
 
 from bedside_runtime import loading
-from bedside_runtime.batching import Asking, Batching
+from bedside_runtime.adapters import engines
+from bedside_runtime.batching import Asking, Batching, Inline
 from bedside_runtime.compiled import CompiledDecoder
 from bedside_runtime.contract import Contract, Serve
 from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError, PortUnavailable
@@ -188,6 +189,8 @@ class Process:
 
     def _asking(self, loaded: loading.Loaded) -> Asking:
         serve = loaded.contract.serve
+        if loaded.contract.engine.name in engines.INLINE:
+            return Inline(loaded.predictor)
         return Batching(loaded.predictor, serve.max_batch, serve.batch_wait_ms / 1000, self._metrics.batch)
 
     async def _self_checks(self, period: float) -> None:

@@ -1,0 +1,156 @@
+"""The proof that an engine answers as the model itself: golden cases, and thousands of inputs across what is declared.
+
+Inputs are drawn from the declared ranges, their ends, the categories and missing values, with a fixed seed; each is
+answered by the engine alone and in batches, and by the model. One difference beyond the tolerance, or one other
+band, and there is no proof.
+"""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from bedside_runtime import golden
+from bedside_runtime.adapters.predictor import Predictor
+from bedside_runtime.contract import Cell, Input, Output, Proof, Row, Scalar
+from bedside_runtime.errors import EquivalenceFailed
+from bedside_runtime.inputs import LARGEST_EXACT_INTEGER
+from bedside_runtime.outputs import answer
+
+INPUTS: Final = 10_000
+SEED: Final = 1
+_BATCHES: Final = (1, 2, 3, 7, 16, 64, 256)
+_ALONE: Final = 64
+"""How many inputs the model itself is asked one at a time; it is the slow side."""
+
+_MISSING: Final = 0.2
+"""Share of missing values where they are allowed."""
+
+_EDGE: Final = 0.1
+"""Share of numbers that are an end of the declared range or of the expected one."""
+
+
+class _Widest(Struct):
+    """The largest difference so far, and the first case that is beyond what passes."""
+
+    difference: float = 0.0
+    failed: int = 0
+    first: str = ""
+
+
+def prove(
+    native: Predictor,
+    engine: Predictor,
+    inputs: Sequence[Input],
+    output: Output,
+    cases: Sequence[golden.Case],
+    tolerance: float,
+    on_progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Proof:
+    """Prove that ``engine`` answers as ``native``.
+
+    Args:
+        native: The model itself.
+        engine: What shall serve in its place.
+        inputs: The declared inputs.
+        output: The declared output.
+        cases: The golden cases.
+        tolerance: Largest absolute difference that passes; labels must be equal.
+        on_progress: Told how many inputs are done, and of how many.
+
+    Raises:
+        EquivalenceFailed: With how many inputs differ and by how much the worst does.
+        OutputInvalid: One of the two answers what the declared output cannot be.
+        GoldenMismatch: The engine does not answer the golden cases as the study recorded them.
+    """
+    golden.replay(cases, output, tolerance, engine)
+    rows = [case.row.cells for case in cases] + sample(inputs, cases, INPUTS)
+    widest = _Widest()
+    sizes = random.Random(SEED)  # noqa: S311 - a draw that must be the same again
+    start = 0
+    while start < len(rows):
+        part = rows[start : start + sizes.choice(_BATCHES)]
+        expected, together = native.predict(part), engine.predict(part)
+        alone = [engine.predict([row])[0] for row in part]
+        for index, values in enumerate(zip(expected, together, alone, strict=True), start):
+            _compare(widest, index, output, tolerance, *values)
+        start += len(part)
+        on_progress(start, len(rows))
+    for index in range(0, len(rows), max(1, len(rows) // _ALONE)):
+        value = engine.predict([rows[index]])[0]
+        _compare(widest, index, output, tolerance, native.predict([rows[index]])[0], value, value)
+    if widest.failed:
+        raise EquivalenceFailed(
+            f"the engine answers {widest.failed} of {len(rows)} inputs otherwise than the model itself;"
+            f" the largest difference is {widest.difference:g} (tolerance {tolerance:g}), first: {widest.first}"
+        )
+    return Proof(inputs=len(rows), seed=SEED, tolerance=tolerance, largest_difference=widest.difference)
+
+
+def batch_invariant(predictor: Predictor, rows: Sequence[Row]) -> bool:
+    """Return whether ``predictor`` gives each row the same bits alone and in batches of several sizes."""
+    alone = [predictor.predict([row])[0] for row in rows]
+    for size in _BATCHES[1:]:
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            if list(predictor.predict(part)) != alone[start : start + size]:
+                return False
+    return True
+
+
+def sample(inputs: Sequence[Input], cases: Sequence[golden.Case], count: int) -> list[Row]:
+    """Return ``count`` rows across the declared inputs; the same for the same inputs and cases."""
+    draw = random.Random(SEED)  # noqa: S311 - a draw that must be the same again
+    ranges = [_range(item, [case.row.cells[place] for case in cases]) for place, item in enumerate(inputs)]
+    return [tuple(_cell(item, span, draw) for item, span in zip(inputs, ranges, strict=True)) for _ in range(count)]
+
+
+def _range(item: Input, seen: Sequence[Cell]) -> tuple[float, float]:
+    """Return the declared range; where none is, the one of the golden cases, three times as wide."""
+    if item.valid is not None:
+        return item.valid
+    numbers = [float(cell) for cell in seen if isinstance(cell, (int, float))] or [0.0, 1.0]
+    low, high = min(numbers), max(numbers)
+    width = (high - low) or max(1.0, abs(high))
+    return low - width, high + width
+
+
+def _cell(item: Input, span: tuple[float, float], draw: random.Random) -> Cell:
+    if item.missing == "allow" and draw.random() < _MISSING:
+        return None
+    match item.type:
+        case "category":
+            return draw.choice(item.categories)
+        case "boolean":
+            return draw.random() < 0.5
+        case _:
+            return _number(item, span, draw)
+
+
+def _number(item: Input, span: tuple[float, float], draw: random.Random) -> float | int:
+    low, high = span
+    if draw.random() < _EDGE:
+        ends = [low, high, *(item.expected or ())]
+        value = float(draw.choice(ends))
+    else:
+        value = draw.uniform(low, high)
+    if item.type == "number":
+        return value
+    bounded = max(-LARGEST_EXACT_INTEGER, min(LARGEST_EXACT_INTEGER, round(value)))
+    return int(max(math.ceil(low), min(math.floor(high), bounded)))
+
+
+def _compare(
+    widest: _Widest, index: int, output: Output, tolerance: float, expected: Scalar, together: Scalar, alone: Scalar
+) -> None:
+    """Take both answers of the engine into account; names the place of an input, never its values."""
+    model = answer(output, expected)
+    for raw in (together, alone):
+        given = answer(output, raw)
+        difference = golden.difference(model.value, given.value)
+        widest.difference = max(widest.difference, difference)
+        if difference > tolerance or given.band != model.band:
+            widest.failed += 1
+            widest.first = widest.first or f"input {index} of the draw, {difference:g} apart"

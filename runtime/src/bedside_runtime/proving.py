@@ -1,0 +1,117 @@
+"""Choosing an engine for a release that is being packaged: every candidate is proven, or its reason is said."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from bedside_runtime import equivalence, golden, loading
+from bedside_runtime.adapters import engines
+from bedside_runtime.adapters.predictor import Predictor
+from bedside_runtime.contract import Contract, Engine, EngineName, Row
+from bedside_runtime.errors import EngineUnsuitable, EquivalenceFailed
+
+Wanted: TypeAlias = EngineName | Literal["native", "auto"]
+OnProgress: TypeAlias = Callable[[str, int, int], None]
+"""Told the engine, how many inputs are done, and of how many."""
+
+_TIMED = 50
+"""Rows that are timed, one at a time."""
+
+
+class Considered(Struct, frozen=True):
+    """One engine that was looked at.
+
+    Attributes:
+        name: The engine.
+        reason: Why it does not serve; ``None`` for the one that does, and for slower ones.
+        microseconds: Median time of one row alone; ``None`` where it could not be built.
+    """
+
+    name: str
+    reason: str | None
+    microseconds: float | None
+
+
+class Choice(Struct, frozen=True):
+    """What shall serve, and what was considered, native first."""
+
+    engine: Engine
+    considered: tuple[Considered, ...]
+
+
+def choose(directory: Path, wanted: Wanted, on_progress: OnProgress = lambda _name, _done, _all: None) -> Choice:
+    """Find out what shall compute the answers of the release in ``directory``.
+
+    Args:
+        directory: A release whose contract names the engine ``native``.
+        wanted: An engine by name, or ``auto`` for the first of the preferred ones that is proven. ``native`` where
+            none is.
+        on_progress: Told how far a proof is.
+
+    Raises:
+        GoldenMismatch, OutputInvalid: The model itself does not answer as the study recorded.
+        EngineUnsuitable: The engine that was named cannot compute this model.
+        EquivalenceFailed: It can, and does not answer as the model itself. ``auto`` stops at that too: an engine that
+            differs is a defect to be reported, not to be passed over.
+    """
+    found, files = loading.verified(directory)
+    cases = loading.golden_cases(found, files)
+    rows = [case.row.cells for case in cases]
+    native = loading.open_model(found, files, "native")
+    golden.replay(cases, found.output, found.golden.tolerance, native)
+    rows += equivalence.sample(found.inputs, cases, max(0, _TIMED - len(rows)))
+    considered = [Considered("native", None, _microseconds(native, rows))]
+    names: Sequence[EngineName] = () if wanted == "native" else engines.PREFERENCE if wanted == "auto" else (wanted,)
+    for name in names:
+        try:
+            engine = loading.open_model(found, files, name)
+        except EngineUnsuitable as error:
+            if wanted != "auto":
+                raise
+            considered.append(Considered(name, str(error), None))
+            continue
+        chosen = _proven(name, native, engine, found, cases, rows, on_progress)
+        considered.append(Considered(name, None, _microseconds(engine, rows)))
+        return Choice(chosen, tuple(considered))
+    return Choice(Engine(batch_invariant=equivalence.batch_invariant(native, rows)), tuple(considered))
+
+
+def _proven(
+    name: EngineName,
+    native: Predictor,
+    engine: Predictor,
+    found: Contract,
+    cases: Sequence[golden.Case],
+    rows: Sequence[Row],
+    on_progress: OnProgress,
+) -> Engine:
+    """Return ``engine`` with its proof.
+
+    Raises:
+        EquivalenceFailed: There is none.
+    """
+    proof = equivalence.prove(
+        native,
+        engine,
+        found.inputs,
+        found.output,
+        cases,
+        found.golden.tolerance,
+        lambda done, count: on_progress(name, done, count),
+    )
+    invariant = equivalence.batch_invariant(engine, rows)
+    if name in engines.INLINE and not invariant:
+        raise EquivalenceFailed(f"the engine {name} gives a case other bits in a batch than alone")
+    return Engine(name=name, proof=proof, batch_invariant=invariant)
+
+
+def _microseconds(predictor: Predictor, rows: Sequence[Row]) -> float:
+    times = []
+    for row in rows[:_TIMED]:
+        started = time.perf_counter()
+        predictor.predict([row])
+        times.append(time.perf_counter() - started)
+    return round(sorted(times)[len(times) // 2] * 1e6, 1)
