@@ -116,12 +116,16 @@ def repository_mismatch(picture: Picture) -> Iterator[Hit]:
     }
     if not pushed or any("$" in name for name in pushed) or len(picture.dockerfiles) != 1:
         return
-    for pod in picture.serving:
-        if len(pod.containers) == 1 and split_image(pod.containers[0].image)[0] not in pushed:
-            container, names = pod.containers[0], ", ".join(sorted(pushed))
+    pulling = [pod.containers[0] for pod in picture.serving if len(pod.containers) == 1]
+    if any(split_image(container.image)[0] in pushed for container in pulling):
+        return  # what else runs beside it is somebody else's image
+    names = {name.rsplit("/", 1)[-1] for name in pushed}
+    for container in pulling:
+        name = split_image(container.image)[0]
+        if len(pulling) == 1 or name.rsplit("/", 1)[-1] in names:
             yield Hit(
                 place(container.node.at("image")),
-                f"{container.title} pulls {split_image(container.image)[0]}, but the pipeline pushes {names}",
+                f"{container.title} pulls {name}, but the pipeline pushes {', '.join(sorted(pushed))}",
             )
 
 
