@@ -21,6 +21,7 @@ from bedside_runtime.contract import InspectionRequest
 from bedside_runtime.errors import BedsideRuntimeError, ContractInvalid
 from bedside_runtime.inputs import compile_inputs
 from bedside_runtime.serve import server
+from bedside_runtime.serve.entrance import Address, Listening
 from bedside_runtime.serve.logs import EventLog
 
 Action: TypeAlias = Callable[[argparse.Namespace], None]
@@ -85,9 +86,9 @@ def _progress(name: str, done: int, count: int) -> None:
 
 def _serve(arguments: argparse.Namespace) -> None:
     """Serve a release until a signal ends it; ends the process with its exit code."""
-    address = server.Address(arguments.host, arguments.port, arguments.admin_port)
+    address = Address(arguments.host, arguments.port, arguments.admin_port)
     load = server.release(arguments.directory, arguments.digest)
-    server.end(server.serve(load, address, EventLog(), local=arguments.local))
+    server.end(server.serve(load, Listening(address), EventLog(), local=arguments.local))
 
 
 def _audit_verify(arguments: argparse.Namespace) -> None:

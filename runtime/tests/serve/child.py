@@ -19,6 +19,7 @@ from bedside_runtime.contract import Audit, Row, Scalar
 from bedside_runtime.errors import BedsideRuntimeError, GoldenMismatch
 from bedside_runtime.loading import Loaded
 from bedside_runtime.serve import server
+from bedside_runtime.serve.entrance import Address, Listening
 from bedside_runtime.serve.logs import EventLog
 from contracts import Logistic
 
@@ -49,7 +50,7 @@ def load(on_stage: server.OnStage, on_contract: server.OnContract) -> Loaded:
 
 
 try:
-    server.end(server.serve(load, server.Address("127.0.0.1", ASKED.get("port", 0), 0), EventLog()))
+    server.end(server.serve(load, Listening(Address("127.0.0.1", ASKED.get("port", 0), 0)), EventLog()))
 except BedsideRuntimeError as error:
     print(error, error.remedy, file=sys.stderr)
     server.end(error.exit_code)

@@ -14,6 +14,7 @@ from bedside_runtime import golden
 from bedside_runtime.contract import Contract, Row, Scalar, Serve
 from bedside_runtime.loading import Loaded
 from bedside_runtime.serve import server
+from bedside_runtime.serve.entrance import Address, Listening
 from bedside_runtime.serve.logs import EventLog
 from contracts import INPUTS, OUTPUT, Logistic, contract
 
@@ -54,7 +55,7 @@ class Served:
 
     def __init__(self, load: server.Load) -> None:
         self.stream = io.StringIO()
-        self.process = server.Process(load, server.Address("127.0.0.1", 0, 0), EventLog(self.stream))
+        self.process = server.Process(load, Listening(Address("127.0.0.1", 0, 0)), EventLog(self.stream))
         self.exit_code: int | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -1,19 +1,16 @@
-"""One process: two ports, one loop. Listens before it loads, drains before it stops."""
+"""One process, one loop. Listens before it loads, drains before it stops."""
 
 import asyncio
 import contextlib
 import math
 import os
 import signal
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import uvicorn
 import uvloop
 
 from bedside_runtime import loading
@@ -21,11 +18,12 @@ from bedside_runtime.adapters import engines
 from bedside_runtime.batching import Asking, Batching, Inline
 from bedside_runtime.compiled import CompiledDecoder
 from bedside_runtime.contract import Contract, Serve
-from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError, PortUnavailable
+from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError
 from bedside_runtime.inputs import compile_inputs
 from bedside_runtime.serve.app import Application
 from bedside_runtime.serve.auditing import Auditing
 from bedside_runtime.serve.connection import SWEEP_SECONDS, Connection, Wall
+from bedside_runtime.serve.entrance import Entrance, Report, Server, configuration
 from bedside_runtime.serve.lifecycle import Lifecycle, State
 from bedside_runtime.serve.logs import EventLog, silence_server
 from bedside_runtime.serve.metrics import Metrics
@@ -41,29 +39,12 @@ _FORCED = 1
 """Exit code of a process that was ended before it had finished."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen. Port 0 takes a free one."""
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    admin_port: int = 8081
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its own signal handling."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the process."""
-        yield
-
-
 class Process:
-    """A serving process from its sockets to its exit code."""
+    """A serving process from its entrance to its exit code."""
 
-    def __init__(self, load: Load, address: Address, log: EventLog, *, local: bool = False) -> None:
+    def __init__(self, load: Load, entrance: Entrance, log: EventLog, *, local: bool = False) -> None:
         self._load = load
+        self._entrance = entrance
         self._local = local
         self._log = log
         self._started = time.monotonic()
@@ -73,14 +54,13 @@ class Process:
         self._predictions = Predictions(self._lifecycle, self._metrics, log)
         self._application = Application(self._lifecycle, self._metrics, self._predictions)
         self._walls = (Wall(self._predictions, self._metrics), Wall(None, self._metrics))
-        self._sockets = [_listen(address.host, address.port), _listen(address.host, address.admin_port)]
         self._ask_to_stop: Callable[[], None] = lambda: None
         self._exit_code = 0
         self._settings = Serve()  # until the release's own are read and verified
 
     async def run(self) -> int:
         """Serve until a signal or a failure ends it, and return the exit code."""
-        # 1. Both ports listen; probes answer from here on.
+        # 1. The entrance is open; probes answer from here on.
         # 2. The release is loaded and proven beside them, on a thread of its own.
         # 3. Wait for SIGTERM, or for the end of a failed process's grace.
         # 4. Drain: not ready at once, but answering while endpoints still point here.
@@ -91,15 +71,15 @@ class Process:
         self._handle_signals(stop)
         applications = (self._application.public, self._application.admin)
         servers = [
-            _Uvicorn(_configuration(application, wall))
+            Server(configuration(application, wall))
             for application, wall in zip(applications, self._walls, strict=True)
         ]
         serving = [
-            asyncio.create_task(server.serve([taken]))  # 1
-            for server, taken in zip(servers, self._sockets, strict=True)
+            asyncio.create_task(server.serve(list(taken)))  # 1
+            for server, taken in zip(servers, self._entrance.sockets, strict=True)
         ]
         await _all_started(servers)
-        self._say_listening()
+        self._entrance.opened(servers[0], self, self._log)
         sweeping = asyncio.create_task(_sweep(servers))
         background = asyncio.create_task(self._load_and_check(stop))  # 2
         await stop.wait()  # 3
@@ -118,6 +98,18 @@ class Process:
     def stop(self) -> None:
         """Do what a first SIGTERM does; may be called from any thread once the ports listen."""
         self._ask_to_stop()
+
+    # -- what an entrance asks
+
+    def report(self) -> Report:
+        """Return how the process is."""
+        readiness = self._lifecycle.readiness()
+        started = self._lifecycle.started()
+        return Report(started, readiness.ready, readiness.status, readiness.reason, self._auditing.detail)
+
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return self._metrics.exposition()
 
     # -- loading, self-checks
 
@@ -201,6 +193,8 @@ class Process:
 
     def _fail(self, code: str, exit_code: int) -> None:
         self._lifecycle.fail(code)
+        for wall in self._walls:  # whoever comes back finds another process
+            wall.closing = True
         self._metrics.entered(self._lifecycle.state)
         self._exit_code = exit_code
         self._log.error("failed", reason=code, exit_code=exit_code)
@@ -236,26 +230,19 @@ class Process:
         self._metrics.entered(self._lifecycle.state)
         self._log.info("draining", seconds=self._settings.drain_seconds if answering else 0.0)
         if answering:
-            await asyncio.sleep(self._settings.drain_seconds)
-
-    def _say_listening(self) -> None:
-        host, port = self._sockets[0].getsockname()[:2]
-        self._log.info("listening", host=host, port=port, admin_port=self._sockets[1].getsockname()[1])
+            await self._entrance.lag(self._settings.drain_seconds)
 
 
-def serve(load: Load, address: Address, log: EventLog, *, local: bool = False) -> int:
+def serve(load: Load, entrance: Entrance, log: EventLog, *, local: bool = False) -> int:
     """Serve what ``load`` loads until a signal ends it, and return the exit code.
 
     Args:
         load: Loads the release.
-        address: Where to listen.
+        entrance: How connections come in.
         log: Takes the events.
         local: No endpoint of a cluster points here, so that there is no lag to answer through when stopping.
-
-    Raises:
-        PortUnavailable: A port cannot be listened on.
     """
-    process = Process(load, address, log, local=local)
+    process = Process(load, entrance, log, local=local)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(process.run())
 
@@ -272,40 +259,12 @@ def end(exit_code: int) -> NoReturn:
     os._exit(exit_code)
 
 
-def _configuration(application: Any, wall: Wall) -> uvicorn.Config:  # noqa: ANN401 - an ASGI application
-    return uvicorn.Config(
-        application,
-        http=wall.protocol(),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=True,
-    )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    taken = socket.socket(family, socket.SOCK_STREAM)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        taken.bind((host, port))
-        taken.listen(2048)
-    except (OSError, OverflowError) as error:
-        taken.close()
-        reason = error.strerror if isinstance(error, OSError) else "no such port"
-        raise PortUnavailable(f"port {port} on {host} cannot be listened on: {reason}") from None
-    return taken
-
-
-async def _all_started(servers: list[_Uvicorn]) -> None:
+async def _all_started(servers: list[Server]) -> None:
     while not all(server.started for server in servers):
         await asyncio.sleep(0.005)
 
 
-async def _sweep(servers: list[_Uvicorn]) -> None:
+async def _sweep(servers: list[Server]) -> None:
     """End the connections whose time is up."""
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
