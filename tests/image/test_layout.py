@@ -40,7 +40,7 @@ def _entries(layout: Layout) -> set[str]:
 
 
 @contextmanager
-def _disk_of(size: int) -> Iterator[None]:
+def disk_of(size: int) -> Iterator[None]:
     """Files may grow to ``size`` bytes: the real write fails in the middle, as on a full disk."""
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -124,7 +124,7 @@ def test_a_stream_that_is_not_what_was_expected_leaves_nothing(layout: Layout) -
 
 def test_a_full_disk_is_said_and_leaves_nothing(layout: Layout) -> None:
     before = _entries(layout)
-    with _disk_of(CHUNK), pytest.raises(ToolFailed, match="cannot be written") as refused:
+    with disk_of(CHUNK), pytest.raises(ToolFailed, match="cannot be written") as refused:
         layout.write(LARGE, oci.LAYER)
     assert "Make room" in refused.value.remedy
     assert _entries(layout) == before
@@ -134,7 +134,7 @@ def test_a_full_disk_keeps_the_index_as_it_was(layout: Layout) -> None:
     _image(layout, "one", "one")
     second = layout.write(b"x", oci.MANIFEST)
     before = (layout.directory / "index.json").read_bytes()
-    with _disk_of(100), pytest.raises(ToolFailed):
+    with disk_of(100), pytest.raises(ToolFailed):
         layout.add(second, "two")
     assert (layout.directory / "index.json").read_bytes() == before
     assert not list(layout.directory.glob(".*"))
