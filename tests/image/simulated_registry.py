@@ -5,6 +5,7 @@ are refused while a blob is missing, tags, the referrers API where switched on. 
 free port of 127.0.0.1.
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -113,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
             query = {key: values[0] for key, values in parse_qs(url.query).items()}
             if url.path == "/token":
                 self._token(query)
-            elif self._allowed():
+            elif self.allowed():
                 self.route(url.path, query)
 
     def body(self) -> bytes:
@@ -139,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
         said = {"errors": [{"code": code, "message": f"text with {self.headers.get('authorization')}"}]}
         self.answer(status, headers, json.dumps(said).encode())
 
-    def _allowed(self) -> bool:
+    def allowed(self) -> bool:
         given = self.headers.get("authorization", "")
         if self.server.tokens is not None:
             if given.removeprefix("Bearer ") in self.server.tokens and self.server.token_uses > 0:
@@ -268,8 +269,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def _basic(user: str, password: str) -> str:
-    import base64
-
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
