@@ -138,7 +138,7 @@ def test_a_folder_without_the_file_is_a_usage_error(tmp_path: Path) -> None:
         ("schema = 1", "schema = 2", ("BED-SPEC-002", "schema", 1)),
         ("schema = 1", 'schema = 1\n[audit]\npayload = "clear"', ("BED-SPEC-004", "audit.payload", 3)),
         ("schema = 1", 'schema = 1\n[audit]\non_failure = "ignore"', ("BED-SPEC-004", "audit.on_failure", 3)),
-        ("schema = 1", "schema = 1\n[deploy]", ("BED-SPEC-006", "deploy", 2)),
+        ("schema = 1", "schema = 1\n[deploy]", ("BED-SPEC-060", "deploy", 2)),
         ("schema = 1", "schema = 1\n[serv]", ("BED-SPEC-003", "serv", 2)),
         ("schema = 1", "schema = 1\n[serve]\nworkers = 2", ("BED-SPEC-006", "serve.workers", 3)),
         ("schema = 1", 'schema = 1\n[serve]\nengine = "fast"', ("BED-SPEC-004", "serve.engine", 3)),

@@ -3,6 +3,6 @@
 Pure: `document` (shape), `rules` (sense), `positions` (lines), `units` (UCUM). Effect: `loading` (files).
 """
 
-from bedside.spec.loading import EnvironmentSpec, GoldenSpec, ModelSpec, Spec, load
+from bedside.spec.loading import Deployment, EnvironmentSpec, GoldenSpec, ModelSpec, Spec, load, load_deployment
 
-__all__ = ["EnvironmentSpec", "GoldenSpec", "ModelSpec", "Spec", "load"]
+__all__ = ["Deployment", "EnvironmentSpec", "GoldenSpec", "ModelSpec", "Spec", "load", "load_deployment"]

@@ -3,8 +3,10 @@
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import Field, Strict
 
+from bedside.spec.deploy import DeploySection
+from bedside.spec.section import Section
 from bedside_runtime.contract import Audit, Serve
 
 _Number = float
@@ -13,12 +15,6 @@ _Words = Annotated[tuple[str, ...], Strict(strict=False)]
 
 _SERVE: Final = Serve()
 _AUDIT: Final = Audit()
-
-
-class Section(BaseModel):
-    """What every section is: strict about types and unknown keys, immutable."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -130,11 +126,11 @@ class Document(Section):
     golden: GoldenSection
     serve: ServeSection = ServeSection()
     audit: AuditSection | None = Field(default=None, description="Left out: no answer is recorded.")
+    deploy: DeploySection | None = Field(default=None, description="Left out: no manifests can be written.")
 
 
 NOT_YET: Final = MappingProxyType(
     {
-        "deploy": "deployment to Kubernetes",
         "serve.workers": "several worker processes",
         "serve.auth": "authentication",
     }

@@ -13,13 +13,15 @@ from pydantic_core import ErrorDetails
 
 from bedside.errors import SpecInvalid, UsageError
 from bedside.findings import Finding, Severity
-from bedside.spec import document, files, positions, rules, units
+from bedside.spec import deploy_rules, document, files, positions, rules, units
+from bedside.spec.deploy import DeploySection
 from bedside.spec.rules import Problem
+from bedside.spec.section import Section
 from bedside_runtime import contract, golden
 
 FILE_NAME = "bedside.toml"
 
-_S = TypeVar("_S", bound=document.Section)
+_S = TypeVar("_S", bound=Section)
 _OPEN = b"OPEN QUESTION"
 """What `bedside init` marks for the author."""
 
@@ -72,6 +74,7 @@ class Spec:
     serve: contract.Serve
     engine: str = "native"
     audit: contract.Audit | None = None
+    deploy: DeploySection | None = None
     notes: tuple[Finding, ...] = ()
 
 
@@ -83,13 +86,34 @@ def load(project: Path) -> Spec:
         SpecInvalid: With one finding for everything that is wrong.
     """
     path = project / FILE_NAME if project.is_dir() else project
+    return _Reading(path, _bytes(path)).spec()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a bedside.toml says about the cluster, and which model it is about."""
+
+    model: str
+    settings: DeploySection
+
+
+def load_deployment(path: Path) -> Deployment:
+    """Read and check ``[deploy]`` alone; the model's files need not be there.
+
+    Raises:
+        UsageError: There is no such file, or it cannot be read.
+        SpecInvalid: With one finding for everything that is wrong with the section.
+    """
+    return _Reading(path, _bytes(path)).deployment()
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", remedy="Name a project folder, or make one with `bedside init`."
         ) from None
-    return _Reading(path, data).spec()
 
 
 def _table(path: Path, data: bytes) -> tuple[str, dict[str, Any]]:
@@ -129,6 +153,7 @@ class _Reading:
         golden_section = self._section(table, "golden", document.GoldenSection)
         serve = self._section(table, "serve", document.ServeSection, optional=True)
         audit = self._section(table, "audit", document.AuditSection) if "audit" in table else None
+        deploy = self._deploy(table)
         inputs, complete = self._inputs(table)
         if model:
             self.problems += rules.model(model)
@@ -144,9 +169,30 @@ class _Reading:
             self._golden(found.golden, [section for _, section in inputs], output)
         if self.problems or not (model and environment and output and golden_section and serve):
             raise self._invalid()
-        return self._resolved(model, environment, inputs, output, golden_section, serve, audit)
+        return self._resolved(model, environment, inputs, output, golden_section, serve, audit, deploy)
+
+    def deployment(self) -> Deployment:
+        text, table = _table(self.path, self.data)
+        self._lines = positions.lines(text)
+        deploy = self._deploy(table)
+        model = table.get("model")
+        name = model.get("name") if isinstance(model, dict) else None
+        if not isinstance(name, str):
+            self._problem("BED-SPEC-002", "model.name", "name is missing", "Add name.")
+        if "deploy" not in table:
+            self._problem("BED-SPEC-002", "deploy", "[deploy] is missing", "Add the section [deploy]: host, exposure.")
+        if self.problems or deploy is None:
+            raise self._invalid()
+        return Deployment(str(name), deploy)
 
     # -- sections
+
+    def _deploy(self, table: Mapping[str, Any]) -> DeploySection | None:
+        section = self._section(table, "deploy", DeploySection) if "deploy" in table else None
+        if section is not None:
+            model = table.get("model")
+            self.problems += deploy_rules.deploy(section, str(model.get("name")) if isinstance(model, dict) else "")
+        return section
 
     def _section(self, table: Mapping[str, Any], name: str, kind: type[_S], *, optional: bool = False) -> _S | None:
         raw = table.get(name, {} if optional else None)
@@ -178,7 +224,7 @@ class _Reading:
         good = [(index, section) for index, section in parsed if section is not None]
         return good, len(good) == len(raw)
 
-    def _unknown(self, raw: Mapping[str, Any], path: str, kind: type[document.Section]) -> None:
+    def _unknown(self, raw: Mapping[str, Any], path: str, kind: type[Section]) -> None:
         known = _keys(kind)
         for key in raw:
             place = f"{path}.{key}" if path else key
@@ -210,6 +256,7 @@ class _Reading:
         golden_section: document.GoldenSection,
         serve: document.ServeSection,
         audit: document.AuditSection | None,
+        deploy: DeploySection | None,
     ) -> Spec:
         root = self.path.parent.resolve()
         return Spec(
@@ -230,6 +277,7 @@ class _Reading:
             serve=contract.Serve(**serve.model_dump(exclude={"engine"})),
             engine=serve.engine,
             audit=contract.Audit(**audit.model_dump()) if audit else None,
+            deploy=deploy,
             notes=(*self._notes(output, golden_section), *self._open_questions(model.card)),
         )
 
@@ -277,7 +325,7 @@ class _Reading:
         return SpecInvalid(f"{self.path} has {len(findings)} problem(s)", findings=findings)
 
 
-def _keys(kind: type[document.Section]) -> list[str]:
+def _keys(kind: type[Section]) -> list[str]:
     return [info.alias or name for name, info in kind.model_fields.items()]
 
 
