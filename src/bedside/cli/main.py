@@ -22,6 +22,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "serve": "Run the release's own runtime on 127.0.0.1.",
         "predict": "Ask a server or a release for one prediction or a whole CSV.",
         "check": "Find what makes a deployment unsafe, above all between its files.",
+        "manifests": "Write everything that a release needs in a cluster.",
         "push": "Bring an image to a registry by digest, and read it back.",
     }
 )

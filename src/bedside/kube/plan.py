@@ -1,0 +1,229 @@
+"""What the objects are made from: release, settings, image, measurements; and every number computed from them. Pure."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bedside.errors import UsageError
+from bedside.kube.objects import Metadata
+from bedside.kube.reasons import Number, Text
+from bedside.spec.deploy import DeploySection, ReplicasSection
+from bedside_runtime.contract import Contract
+
+Environment = Literal["production", "staging"]
+
+PORT: Final = 8080
+ADMIN_PORT: Final = 8081
+USER: Final = 10001
+"""The numeric user of the image, and of the pod."""
+
+RELEASE_DIGEST: Final = "bedside.dev/release-digest"
+IMAGE_DIGEST: Final = "bedside.dev/image-digest"
+"""Annotations; the release digest is the sha256 of contract.json."""
+
+LONGEST_NAME: Final = 46
+"""A pod is named <name>-<10 characters>-<5 characters>, and its host name holds 63."""
+
+_SLOWER: Final = 10
+"""How much slower a node may load than the machine that packaged: cold disk, shared cores, a throttled limit."""
+
+_PRE_STOP: Final = 5
+_FLUSH: Final = 5
+_STARTUP_PERIOD: Final = 2
+_READINESS_PERIOD: Final = 5
+_MEBI: Final = 2**20
+_STEP: Final = 64 * _MEBI
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What packaging measured: seconds from start to proven, and the largest resident memory in bytes."""
+
+    load_seconds: float
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One environment: what may differ between staging and production."""
+
+    environment: Environment
+    namespace: str
+    host: str | None
+    replicas: ReplicasSection
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that decides the objects of one release in one place.
+
+    Attributes:
+        contract: The release.
+        digest: Its digest, 64 hexadecimal characters.
+        image: Reference by digest, ``host/repository@sha256:...``.
+        settings: ``[deploy]``.
+        measured: From measurements.json.
+        place: The environment.
+    """
+
+    contract: Contract
+    digest: str
+    image: str
+    settings: DeploySection
+    measured: Measured
+    place: Place
+
+    # -- names
+
+    @property
+    def name(self) -> str:
+        """Name of the Deployment, the Service and everything else of it."""
+        return self.contract.name
+
+    @property
+    def namespace(self) -> str:
+        """Where it runs."""
+        return self.place.namespace
+
+    @property
+    def image_digest(self) -> str:
+        """``sha256:...`` of the image."""
+        return self.image.partition("@")[2]
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """What never changes about its pods: a selector is immutable, so no version stands in it."""
+        return {"app.kubernetes.io/name": self.name, "app.kubernetes.io/instance": self.name}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of every object, and of the pods."""
+        return {
+            **self.selector,
+            "app.kubernetes.io/component": "model-server",
+            "app.kubernetes.io/managed-by": "bedside",
+            "app.kubernetes.io/version": self.contract.version,
+            "model-version": self.contract.version,
+        }
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """Which release and image this is, by digest."""
+        return {RELEASE_DIGEST: f"sha256:{self.digest}", IMAGE_DIGEST: self.image_digest}
+
+    def metadata(self, suffix: str = "", *, labels: dict[str, str] | None = None) -> Metadata:
+        """Return who an object of this release is, ``<name><suffix>``."""
+        return Metadata(
+            name=f"{self.name}{suffix}",
+            namespace=self.namespace,
+            labels={**self.labels, **(labels or {})},
+            annotations=self.annotations,
+        )
+
+    # -- times, seconds
+
+    @property
+    def startup_failures(self) -> Number:
+        """How often the startup probe may fail before the container is restarted."""
+        load = self.measured.load_seconds
+        budget = 30 + _SLOWER * load
+        why = (
+            f"loading and the golden replay took {load:.1f} s when packaging; {_SLOWER} times that and 30 s are allowed"
+        )
+        return Number(math.ceil(budget / _STARTUP_PERIOD), why)
+
+    @property
+    def startup_period(self) -> int:
+        """Seconds between two startup probes."""
+        return _STARTUP_PERIOD
+
+    @property
+    def readiness_period(self) -> int:
+        """Seconds between two readiness probes."""
+        return _READINESS_PERIOD
+
+    @property
+    def min_ready_seconds(self) -> Number:
+        """How long a new pod must stay ready before the next one is replaced."""
+        check = self.contract.serve.self_check_seconds
+        why = f"one self-check every {check:g} s and one readiness probe every {_READINESS_PERIOD} s must have passed"
+        return Number(math.ceil(check) + _READINESS_PERIOD, why)
+
+    @property
+    def progress_deadline(self) -> Number:
+        """How long a rollout may stand still before it counts as failed."""
+        startup = self.startup_failures * _STARTUP_PERIOD
+        why = f"300 s to pull the image, {startup} s to start, {self.min_ready_seconds} s to stay ready"
+        return Number(300 + startup + self.min_ready_seconds, why)
+
+    @property
+    def pre_stop(self) -> Number:
+        """Seconds before SIGTERM, in which endpoints and proxies learn that the pod goes."""
+        return Number(_PRE_STOP, "endpoints and proxies learn that the pod goes before it is told to stop")
+
+    @property
+    def grace(self) -> Number:
+        """Seconds from the order to stop to SIGKILL."""
+        serve = self.contract.serve
+        drain, finish = math.ceil(serve.drain_seconds), math.ceil(serve.shutdown_seconds)
+        why = f"preStop {_PRE_STOP} + drain {drain} + in-flight requests {finish} + closing the audit log {_FLUSH}"
+        return Number(_PRE_STOP + drain + finish + _FLUSH, why)
+
+    # -- resources
+
+    @property
+    def cpu(self) -> str:
+        """Cores, request and limit."""
+        given = self.settings.resources.cpu
+        return given or Text("1", "one process with one predict loop; replicas scale, not cores")
+
+    @property
+    def threads(self) -> Text:
+        """How many threads a numeric library may start."""
+        return Text(str(max(1, math.floor(_cores(self.cpu)))), f"the CPU limit is {self.cpu}")
+
+    @property
+    def memory(self) -> str:
+        """Bytes as a quantity, request and limit."""
+        given = self.settings.resources.memory
+        if given:
+            return given
+        serve, rss = self.contract.serve, self.measured.rss_bytes
+        buffers = serve.max_in_flight * serve.max_body
+        needed = 1.5 * rss + buffers
+        why = (
+            f"one and a half times the {rss // _MEBI} MiB measured when packaging, and {serve.max_in_flight} requests "
+            f"in flight of {serve.max_body / _MEBI:g} MiB; in steps of 64 MiB"
+        )
+        return Text(f"{math.ceil(needed / _STEP) * _STEP // _MEBI}Mi", why)
+
+
+def check(plan: Plan) -> None:
+    """Refuse what the cluster could not hold.
+
+    Raises:
+        UsageError: The name is too long.
+    """
+    if len(plan.name) > LONGEST_NAME:
+        raise UsageError(
+            f"the name {plan.name!r} has {len(plan.name)} characters; host names of its pods hold {LONGEST_NAME} of it",
+            remedy="Give [model] a shorter name and package again.",
+        )
+
+
+def places(settings: DeploySection, model: str) -> tuple[Place, ...]:
+    """Return production, and staging where it is asked for."""
+    namespace = settings.namespace or model
+    found = [Place("production", namespace, settings.host, settings.replicas)]
+    if (staging := settings.staging) is not None:
+        own = staging.namespace or f"{namespace}-staging"
+        found.append(Place("staging", own, staging.host, staging.replicas or settings.replicas))
+    return tuple(found)
+
+
+def _cores(quantity: str) -> float:
+    match = re.fullmatch(r"([0-9.]+)(m?)", quantity)
+    if match is None:
+        raise UsageError(f"{quantity!r} is no number of cores", remedy="Write 500m or 2 in [deploy.resources] cpu.")
+    return float(match[1]) / (1000 if match[2] else 1)

@@ -1,0 +1,1 @@
+"""One file a kind of object: its type, and how it is made from the plan."""
