@@ -325,11 +325,14 @@ class _Builder:
         )
 
     def _object(self, node: Node) -> KubeObject:
-        namespace = node.at("metadata", "namespace").text
+        own = node.at("metadata", "namespace").text
+        set_to = {own}
         for item in self.kustomizations:
             if item.covers(node.file):
                 node = item.apply(node)
-                namespace = item.node.at("namespace").text or namespace
+                set_to.add(item.node.at("namespace").text)
+        others = set_to - {own, ""}
+        namespace = own if not others else others.pop() if len(others) == 1 else ""  # a base goes to each overlay's
         relabelled = any(item.relabels and item.covers(node.file) for item in self.kustomizations)
         return KubeObject(node, namespace, relabelled)
 
