@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Struct
 
-Plain: TypeAlias = "dict[str, Plain] | list[Plain] | str | int | float | bool"
+Plain: TypeAlias = "dict[str, Plain] | list[Plain] | str | int | bool"
 """What YAML holds. Numbers and texts may be `reasons`."""
 
 
@@ -55,6 +55,6 @@ def _plain(value: Any) -> Plain:  # noqa: ANN401 - any field of any part
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, str | int | float):  # bool is an int
+    if isinstance(value, str | int):  # bool is an int
         return value
     raise TypeError(f"{type(value).__name__} has no place in an object")

@@ -1,6 +1,5 @@
 """Objects as YAML that people review: one order, one form, and the reason beside every computed value."""
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -17,7 +16,7 @@ _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", 
 
 def document(value: dict[str, Plain]) -> str:
     """Return ``value`` as one YAML document that ends with a newline."""
-    return "".join(f"{line}\n" for line in _mapping(value, ""))
+    return "".join(f"{line}\n" for line in _mapping(value, "")) if value else "{}\n"
 
 
 def _mapping(value: dict[str, Plain], indent: str) -> Iterator[str]:
@@ -63,8 +62,6 @@ def _scalar(value: Plain) -> str:
             return "true" if value else "false"
         case int():
             return str(int(value))
-        case float():
-            return repr(value)
         case str():
             return _text(value)
         case dict():
@@ -77,7 +74,17 @@ def _text(value: str) -> str:
     """``value`` without quotes where no parser can mistake it, else in double quotes."""
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return f'"{"".join(map(_character, value))}"'
+
+
+def _character(character: str) -> str:
+    match character:
+        case '"' | "\\":
+            return f"\\{character}"
+        case "\n":
+            return "\\n"
+        case _:
+            return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def _literal(text: str) -> bool:

@@ -281,10 +281,20 @@ def rollout_gap(picture: Picture) -> Iterator[Hit]:
         if strategy.at("type").text == "Recreate":
             yield Hit(place(strategy), f"{pod.owner.title} stops every pod before it starts the first new one")
         elif (strategy.at("rollingUpdate", "maxUnavailable").text or "0") not in ("0", "0%", "25%"):
+            if _one_gpu_pod_at_a_time(pod):
+                continue
             node = strategy.at("rollingUpdate", "maxUnavailable")
             yield Hit(
                 place(node), f"a rollout of {pod.owner.title} may take {node.text} pods away before new ones are ready"
             )
+
+
+def _one_gpu_pod_at_a_time(pod: Pod) -> bool:
+    """Where no node has a GPU to spare, a pod has to go before its successor can be placed."""
+    limits = [key for container in pod.containers for key, _ in container.node.at("resources", "limits").pairs()]
+    rolling = pod.owner.spec.at("strategy", "rollingUpdate")
+    one = (rolling.at("maxUnavailable").text, rolling.at("maxSurge").text) == ("1", "0")
+    return one and any(key.endswith("/gpu") for key in limits)
 
 
 def shared_claim(picture: Picture) -> Iterator[Hit]:
