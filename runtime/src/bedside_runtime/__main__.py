@@ -20,8 +20,9 @@ from bedside_runtime.audit.verify import EXIT_CODES
 from bedside_runtime.contract import InspectionRequest
 from bedside_runtime.errors import BedsideRuntimeError, ContractInvalid
 from bedside_runtime.inputs import compile_inputs
-from bedside_runtime.serve import server
+from bedside_runtime.serve import server, workers
 from bedside_runtime.serve.entrance import Address, Listening
+from bedside_runtime.serve.handover import Handed
 from bedside_runtime.serve.logs import EventLog
 
 Action: TypeAlias = Callable[[argparse.Namespace], None]
@@ -86,9 +87,23 @@ def _progress(name: str, done: int, count: int) -> None:
 
 def _serve(arguments: argparse.Namespace) -> None:
     """Serve a release until a signal ends it; ends the process with its exit code."""
-    address = Address(arguments.host, arguments.port, arguments.admin_port)
     load = server.release(arguments.directory, arguments.digest)
-    server.end(server.serve(load, Listening(address), EventLog(), local=arguments.local))
+    if arguments.worker is not None:
+        index, connections, reports = arguments.worker
+        entrance = Handed(connections, reports)
+        server.end(server.serve(load, entrance, EventLog(worker=index), local=arguments.local))
+    ports = Listening(Address(arguments.host, arguments.port, arguments.admin_port))
+    settings = loading.settings(arguments.directory)
+    if settings.workers > 1:
+        server.end(
+            workers.serve((sys.executable, *sys.orig_argv[1:]), settings, ports, EventLog(), local=arguments.local)
+        )
+    server.end(server.serve(load, ports, EventLog(), local=arguments.local))
+
+
+def _worker(said: str) -> tuple[int, int, int]:
+    index, connections, reports = map(int, said.split(","))
+    return index, connections, reports
 
 
 def _audit_verify(arguments: argparse.Namespace) -> None:
@@ -132,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--host", default="127.0.0.1", help="address of both ports")
             verb.add_argument("--port", type=int, default=8080, help="public port; 0 takes a free one")
             verb.add_argument("--admin-port", type=int, default=8081, help="metrics and probes; 0 takes a free one")
+            verb.add_argument("--worker", type=_worker, help=argparse.SUPPRESS)
         if name == "audit-verify":
             verb.add_argument("--key", action="append", default=[], help="verification key, or a file with one")
             verb.add_argument("--checkpoint", action="append", default=[], type=Path, help="file of kept checkpoints")

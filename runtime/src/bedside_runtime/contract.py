@@ -240,6 +240,7 @@ class Serve(_Part, frozen=True, kw_only=True):
         failed_exit_seconds: How long a process whose release failed stays up, live and never ready, so that
             its reason can be read, before it exits non-zero. 0 exits at once.
         openapi: Whether /openapi.json is answered on the public port.
+        workers: Processes that answer on the one public port; every limit above is for each of them.
     """
 
     max_body: int = 1_048_576
@@ -257,6 +258,7 @@ class Serve(_Part, frozen=True, kw_only=True):
     self_check_seconds: float = 10.0
     failed_exit_seconds: float = 300.0
     openapi: bool = False
+    workers: int = 1
 
 
 class Audit(_Part, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from bedside_runtime import adapters, canonical, contract, environment, golden
 from bedside_runtime.adapters.predictor import Predictor
-from bedside_runtime.contract import Contract, EngineName
+from bedside_runtime.contract import Contract, EngineName, Serve
 from bedside_runtime.errors import ContractInvalid, IntegrityError
 
 Stage: TypeAlias = Literal["loading", "verifying"]
@@ -111,6 +111,17 @@ def verified(directory: Path, digest: str | None = None) -> tuple[Contract, dict
     found = _contract(files, digest)
     _compare(found, files)
     return found, files
+
+
+def settings(directory: Path) -> Serve:
+    """Return how the release in ``directory`` wants to be served, before anything of it is verified.
+
+    A release that cannot be read has the settings of none: whoever then loads it says what is wrong.
+    """
+    try:
+        return contract.decode((directory / contract.FILE_NAME).read_bytes()).serve
+    except (OSError, ContractInvalid):
+        return Serve()
 
 
 def open_model(found: Contract, files: Mapping[str, bytes], engine: EngineName | Literal["native"]) -> Predictor:

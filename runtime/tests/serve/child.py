@@ -1,7 +1,8 @@
 """A serving process around the small test model, for tests with real signals: ``child.py SETTINGS-JSON``.
 
 Settings: ``serve`` (changes to the contract's settings), ``audit`` (settings of the log), ``load_seconds``,
-``predict_seconds``, ``fail``, ``port``.
+``predict_seconds``, ``fail``, ``fail_where`` (a file: while it is there, loading fails), ``port``. With
+``serve.workers`` above 1 it starts itself as each of them.
 """
 
 import json
@@ -18,12 +19,14 @@ from served import QUICK, loaded
 from bedside_runtime.contract import Audit, Row, Scalar
 from bedside_runtime.errors import BedsideRuntimeError, GoldenMismatch
 from bedside_runtime.loading import Loaded
-from bedside_runtime.serve import server
+from bedside_runtime.serve import server, workers
 from bedside_runtime.serve.entrance import Address, Listening
+from bedside_runtime.serve.handover import Handed
 from bedside_runtime.serve.logs import EventLog
 from contracts import Logistic
 
 ASKED = json.loads(sys.argv[1])
+SETTINGS = type(QUICK)(**{"drain_seconds": 0.0, "openapi": True, **ASKED.get("serve", {})})
 
 
 class Slow(Logistic):
@@ -36,7 +39,7 @@ class Slow(Logistic):
 
 
 def load(on_stage: server.OnStage, on_contract: server.OnContract) -> Loaded:
-    given = loaded(Slow(), type(QUICK)(**{"drain_seconds": 0.0, "openapi": True, **ASKED.get("serve", {})}))
+    given = loaded(Slow(), SETTINGS)
     if "audit" in ASKED:
         given = msgspec.structs.replace(
             given, contract=msgspec.structs.replace(given.contract, audit=Audit(**ASKED["audit"]))
@@ -44,13 +47,19 @@ def load(on_stage: server.OnStage, on_contract: server.OnContract) -> Loaded:
     on_contract(given.contract)
     time.sleep(ASKED.get("load_seconds", 0.0))
     on_stage("verifying")
-    if ASKED.get("fail"):
+    if ASKED.get("fail") or Path(ASKED.get("fail_where", "/nowhere")).exists():
         raise GoldenMismatch("Jane Canary")
     return given
 
 
 try:
-    server.end(server.serve(load, Listening(Address("127.0.0.1", ASKED.get("port", 0), 0)), EventLog()))
+    if "--worker" in sys.argv:
+        index, connections, reports = map(int, sys.argv[-1].split(","))
+        server.end(server.serve(load, Handed(connections, reports), EventLog(worker=index)))
+    ports = Listening(Address("127.0.0.1", ASKED.get("port", 0), 0))
+    if SETTINGS.workers > 1:
+        server.end(workers.serve((sys.executable, *sys.argv), SETTINGS, ports, EventLog()))
+    server.end(server.serve(load, ports, EventLog()))
 except BedsideRuntimeError as error:
     print(error, error.remedy, file=sys.stderr)
     server.end(error.exit_code)

@@ -96,6 +96,7 @@ class ServeSection(Section):
     self_check_seconds: float = Field(default=_SERVE.self_check_seconds, gt=0, description="Golden case, how often.")
     failed_exit_seconds: float = Field(default=_SERVE.failed_exit_seconds, ge=0, description="A failed start exits.")
     openapi: bool = Field(default=_SERVE.openapi, description="Whether /openapi.json is answered.")
+    workers: int = Field(default=_SERVE.workers, ge=1, le=64, description="Processes on one port; replicas scale too.")
 
 
 class AuditSection(Section):
@@ -131,7 +132,6 @@ class Document(Section):
 
 NOT_YET: Final = MappingProxyType(
     {
-        "serve.workers": "several worker processes",
         "serve.auth": "authentication",
     }
 )

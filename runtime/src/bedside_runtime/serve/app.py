@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -15,9 +14,9 @@ from starlette.routing import Route
 from bedside_runtime import __version__
 from bedside_runtime.serve import bodies, inference, openapi, plain
 from bedside_runtime.serve.boundary import Boundary, head, request_id
-from bedside_runtime.serve.lifecycle import Lifecycle
 from bedside_runtime.serve.metrics import CONTENT_TYPE, Metrics
 from bedside_runtime.serve.predicting import Asked, Loaded, Predictions
+from bedside_runtime.serve.probes import Probes, Report, json
 from bedside_runtime.serve.problems import Problem, response
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -26,25 +25,20 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Application:
     """The two ASGI applications of one process."""
 
-    def __init__(self, lifecycle: Lifecycle, metrics: Metrics, predictions: Predictions) -> None:
-        self._lifecycle = lifecycle
+    def __init__(self, report: Callable[[], Report], metrics: Metrics, predictions: Predictions) -> None:
+        self._probes = Probes(report)
         self._metrics = metrics
         self._predictions = predictions
         wall = [Middleware(Boundary, metrics=metrics, predictions=predictions)]
-        probes = [
-            *(Route(path, self._live) for path in ("/health", "/livez")),
-            *(Route(path, self._startup) for path in ("/startup", "/startupz")),
-            *(Route(path, self._ready) for path in ("/ready", "/readyz")),
-        ]
         model = "/v2/models/{model}"
         public = [
-            *probes,
+            *self._probes.routes(),
             Route("/predict", self._predict, methods=["POST"]),
             Route("/model", self._model),
             Route("/openapi.json", self._openapi),
             Route("/v2", self._v2),
-            Route("/v2/health/live", self._live),
-            Route("/v2/health/ready", self._ready),
+            Route("/v2/health/live", self._probes.live),
+            Route("/v2/health/ready", self._probes.ready),
             *(
                 Route(path, handler, methods=[method])
                 for base in (model, f"{model}/versions/{{version}}")
@@ -55,8 +49,8 @@ class Application:
                 )
             ),
         ]
-        admin = [*probes, Route("/metrics", self._exposition)]
-        handlers: Any = {HTTPException: _not_routed}
+        admin = [*self._probes.routes(), Route("/metrics", self._exposition)]
+        handlers: Any = {HTTPException: not_routed}
         self.public = Starlette(routes=public, middleware=wall, exception_handlers=handlers)
         self.admin = Starlette(routes=admin, middleware=wall, exception_handlers=handlers)
         self.public.router.redirect_slashes = self.admin.router.redirect_slashes = False
@@ -80,30 +74,13 @@ class Application:
     def _named(self, request: Request) -> Loaded:
         return self._predictions.named(request.path_params["model"], request.path_params.get("version"))
 
-    # -- probes
-
-    async def _live(self, _request: Request) -> Response:
-        return _json({"status": "live", "reason": "live", "live": True})
-
-    async def _startup(self, _request: Request) -> Response:
-        started = self._lifecycle.started()
-        reason = "started" if started else self._lifecycle.readiness().reason
-        return _json({"status": str(self._lifecycle.state), "reason": reason}, 200 if started else 503)
-
-    async def _ready(self, _request: Request) -> Response:
-        readiness = self._lifecycle.readiness()
-        recorder = self._predictions.recorder
-        audit = recorder.detail if recorder is not None else "none"
-        body = {"status": readiness.status, "reason": readiness.reason, "ready": readiness.ready, "audit": audit}
-        return _json(body, 200 if readiness.ready else 503)
-
     # -- descriptions
 
     async def _model(self, _request: Request) -> Response:
         loaded = self._predictions.serving()
         service = loaded.service
         contract = service.contract
-        return _json(
+        return json(
             {
                 **plain.release(contract, service.digest),
                 "title": contract.title,
@@ -121,27 +98,23 @@ class Application:
         contract = self._predictions.serving().service.contract
         if not contract.serve.openapi:
             raise Problem("not-found")
-        return _json(openapi.document(contract))
+        return json(openapi.document(contract))
 
     async def _v2(self, _request: Request) -> Response:
-        return _json({"name": "bedside", "version": __version__, "extensions": ["binary_tensor_data"]})
+        return json({"name": "bedside", "version": __version__, "extensions": ["binary_tensor_data"]})
 
     async def _v2_model(self, request: Request) -> Response:
-        return _json(inference.metadata(self._named(request).service.contract))
+        return json(inference.metadata(self._named(request).service.contract))
 
     async def _v2_ready(self, request: Request) -> Response:
         self._named(request)
-        return await self._ready(request)
+        return await self._probes.ready(request)
 
     async def _exposition(self, _request: Request) -> Response:
         return Response(self._metrics.exposition(), media_type=CONTENT_TYPE)
 
 
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
-async def _not_routed(request: Request, error: Exception) -> Response:
+async def not_routed(request: Request, error: Exception) -> Response:
     """Answer what no route takes."""
     status = getattr(error, "status_code", 404)
     headers = getattr(error, "headers", None) or {}

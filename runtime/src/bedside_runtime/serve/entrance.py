@@ -12,6 +12,7 @@ import uvicorn
 from bedside_runtime.errors import PortUnavailable
 from bedside_runtime.serve.connection import Wall
 from bedside_runtime.serve.logs import EventLog
+from bedside_runtime.serve.probes import Report
 
 _BACKLOG = 2_048
 """Connections that may wait to be accepted."""
@@ -49,7 +50,7 @@ class Server(uvicorn.Server):
 class Inside(Protocol):
     """What an entrance may ask of the process behind it."""
 
-    def report(self) -> "Report":
+    def report(self) -> Report:
         """Return how the process is."""
         ...
 
@@ -57,16 +58,9 @@ class Inside(Protocol):
         """Return all metrics in Prometheus' text format."""
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How a process is: as /startupz and /readyz say it, and a fixed word about its audit log."""
-
-    started: bool
-    ready: bool
-    status: str
-    reason: str
-    audit: str
+    def stop(self) -> None:
+        """Drain and end."""
+        ...
 
 
 class Entrance(Protocol):

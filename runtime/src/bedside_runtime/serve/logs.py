@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 KEYS: Final = frozenset(
-    {"release", "digest", "state", "reason", "cases", "seconds", "exit_code"}
+    {"release", "digest", "state", "reason", "cases", "seconds", "exit_code", "worker"}
     | {"host", "port", "admin_port"}
     | {"request_id", "route", "status", "error", "at"}
 )
@@ -32,8 +32,10 @@ def place(error: Exception) -> str:
 class EventLog:
     """Writes events. The set of keys is closed, so that nobody logs an input by accident."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, stream: TextIO = sys.stderr, worker: int | None = None) -> None:
+        """``worker`` is said with every event, where there are several."""
         self._stream = stream
+        self._always: dict[str, str | float | None] = {} if worker is None else {"worker": worker}
 
     def info(self, event: str, **details: str | float | None) -> None:
         """Write an event of ordinary life."""
@@ -47,7 +49,7 @@ class EventLog:
         if unknown := details.keys() - KEYS:
             raise ValueError(f"no event has the keys {sorted(unknown)}")
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = {"time": time, "level": level, "event": event, **details}
+        line = {"time": time, "level": level, "event": event, **self._always, **details}
         self._stream.write(json.dumps(line, separators=(",", ":")) + "\n")
         self._stream.flush()
 

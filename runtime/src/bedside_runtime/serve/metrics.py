@@ -125,6 +125,12 @@ class Metrics:
             self._flags.show(item.name, "missing")
             self._flags.show(item.name, "outside-expected")
 
+    def workers(self, ready: Callable[[], int]) -> Counter:
+        """Show how many workers are ``ready``, and return a counter of those that were replaced."""
+        gauge = Gauge("bedside_workers_ready", "Workers that patients may be sent to.", registry=self._registry)
+        gauge.set_function(lambda: float(ready()))
+        return Counter("bedside_worker_restarts", "Workers that ended and were replaced.", registry=self._registry)
+
     def entered(self, state: State) -> None:
         """Count a change of state."""
         self._state.state(str(state))

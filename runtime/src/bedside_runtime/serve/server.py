@@ -23,11 +23,12 @@ from bedside_runtime.inputs import compile_inputs
 from bedside_runtime.serve.app import Application
 from bedside_runtime.serve.auditing import Auditing
 from bedside_runtime.serve.connection import SWEEP_SECONDS, Connection, Wall
-from bedside_runtime.serve.entrance import Entrance, Report, Server, configuration
+from bedside_runtime.serve.entrance import Entrance, Server, configuration
 from bedside_runtime.serve.lifecycle import Lifecycle, State
 from bedside_runtime.serve.logs import EventLog, silence_server
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Loaded, Predictions
+from bedside_runtime.serve.probes import Report
 from bedside_runtime.service import PredictionService, Recorder
 
 OnStage = Callable[[str], None]
@@ -52,7 +53,7 @@ class Process:
         self._auditing = Auditing(log, self._audit_latched)
         self._metrics = Metrics(lambda: self._lifecycle.readiness().ready, self._auditing)
         self._predictions = Predictions(self._lifecycle, self._metrics, log)
-        self._application = Application(self._lifecycle, self._metrics, self._predictions)
+        self._application = Application(self.report, self._metrics, self._predictions)
         self._walls = (Wall(self._predictions, self._metrics), Wall(None, self._metrics))
         self._ask_to_stop: Callable[[], None] = lambda: None
         self._exit_code = 0
@@ -212,10 +213,13 @@ class Process:
         if threading.current_thread() is not threading.main_thread():
             return
 
+        signalled = threading.Event()
+
         def handle() -> None:
-            if stop.is_set():
+            if signalled.is_set():
                 self._log.error("forced", exit_code=_FORCED)
                 end(_FORCED)
+            signalled.set()
             stop.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,168 @@
+"""Several real processes behind one port, with real signals."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served import PATIENT
+from test_processes import Running, running
+
+from bedside_runtime.audit import reading
+
+ASKING = json.dumps({"inputs": PATIENT})
+
+
+@contextlib.contextmanager
+def several(tmp_path: Path, **asked: Any) -> Iterator[Running]:
+    """Two workers; what is left of them is killed with the process that started them."""
+    asked["serve"] = {"workers": 2, **asked.get("serve", {})}
+    with running(tmp_path, **asked) as process:
+        yield process
+
+
+def children(process: Running) -> list[int]:
+    return [
+        int(pid) for pid in Path(f"/proc/{process.child.pid}/task/{process.child.pid}/children").read_text().split()
+    ]
+
+
+def metric(process: Running, name: str) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", process.wait_for("listening")["admin_port"], timeout=15)
+    with contextlib.closing(connection):
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def all_ready(process: Running) -> None:
+    process.wait_for("listening")
+    until(lambda: metric(process, "bedside_workers_ready") == 2)
+
+
+def test_connections_go_to_both_in_turn_and_the_metrics_are_one_view(tmp_path: Path) -> None:
+    with several(tmp_path) as process:
+        all_ready(process)
+        ids = [process.ask("POST", "/predict", ASKING)[1]["id"] for _ in range(10)]
+        assert len({identity[:16] for identity in ids}) == 2  # the part that is a process's own
+        assert metric(process, "bedside_predictions_total") == 10
+        assert metric(process, "bedside_ready") == 1
+        assert metric(process, "bedside_worker_restarts_total") == 0
+
+
+def test_a_worker_that_is_killed_is_replaced_and_nobody_notices(tmp_path: Path) -> None:
+    with several(tmp_path, load_seconds=1.0) as process:
+        all_ready(process)
+        for _ in range(6):
+            assert process.ask("POST", "/predict", ASKING)[0] == 200
+        assert metric(process, "bedside_predictions_total") == 6
+        victim = children(process)[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{victim}").exists())
+        asked = 6
+        while process.log.read_text().count('"event":"ready"') < 3:
+            assert process.ask("POST", "/predict", ASKING)[0] == 200
+            assert process.ask()[0] == 200
+            asked += 1
+        assert asked > 10
+        assert metric(process, "bedside_predictions_total") == asked
+        assert metric(process, "bedside_worker_restarts_total") == 1
+
+
+def test_a_start_that_fails_ends_all_with_its_exit_code_and_its_reason(tmp_path: Path) -> None:
+    with several(tmp_path, fail=True, serve={"failed_exit_seconds": 3.0}) as process:
+        process.wait_for("failed")
+        until(lambda: process.ask()[1]["status"] == "failed")
+        assert process.ask()[1]["reason"] == "golden-mismatch"
+        assert process.ask(path="/startupz")[0] == 503
+        assert process.child.wait(15) == 3
+
+
+def test_a_replacement_that_cannot_start_does_not_end_those_who_answer(tmp_path: Path) -> None:
+    mark = tmp_path / "fail"
+    with several(tmp_path, fail_where=str(mark), serve={"failed_exit_seconds": 0.0}) as process:
+        all_ready(process)
+        mark.touch()
+        os.kill(children(process)[0], signal.SIGKILL)
+        until(lambda: process.log.read_text().count('"event":"worker-ended"') >= 3)
+        assert process.ask("POST", "/predict", ASKING)[0] == 200
+        mark.unlink()
+        all_ready(process)
+
+
+def test_sigterm_finishes_what_is_in_flight_in_every_worker_and_exits_0(tmp_path: Path) -> None:
+    with several(tmp_path, predict_seconds=1.5, serve={"drain_seconds": 0.5}) as process:
+        all_ready(process)
+        first, second = process.ask_slowly(), process.ask_slowly()
+        process.signal()
+        process.wait_for("draining")
+        time.sleep(0.2)
+        assert process.ask()[1]["reason"] == "draining"
+        assert process.ask("POST", "/predict", ASKING)[0] == 200
+        assert process.child.wait(10) == 0
+        for thread, answers in (first, second):
+            thread.join(5)
+            assert answers[0][0] == 200
+        with pytest.raises(ConnectionRefusedError):
+            process.ask()
+
+
+def test_a_second_sigterm_ends_them_all_at_once(tmp_path: Path) -> None:
+    with several(tmp_path, serve={"drain_seconds": 60.0}) as process:
+        all_ready(process)
+        workers = children(process)
+        process.signal()
+        process.wait_for("draining")
+        process.signal()
+        assert process.child.wait(5) == 1
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_workers_end_when_the_process_that_listens_is_killed(tmp_path: Path) -> None:
+    with several(tmp_path, serve={"drain_seconds": 0.2}) as process:
+        all_ready(process)
+        workers = children(process)
+        process.child.kill()
+        process.child.wait(10)
+        until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers), 10)
+
+
+def test_each_worker_has_an_audit_log_of_its_own(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    audit = {"path": str(logs), "payload": "none", "low_water_bytes": 0}
+    with several(tmp_path, audit=audit) as process:
+        all_ready(process)
+        for _ in range(6):
+            assert process.ask("POST", "/predict", ASKING)[0] == 200
+        process.signal()
+        assert process.child.wait(10) == 0
+    pods = sorted(logs.iterdir())
+    assert [pod.name[-2:] for pod in pods] == ["-0", "-1"]
+    assert [reading.judge(pod).verdict for pod in pods] == ["intact", "intact"]
+    recorded = [sum(part.read_text().count('"prediction"') for part in pod.glob("*.jsonl")) for pod in pods]
+    assert sum(count > 0 for count in recorded) == 2
+
+
+@pytest.mark.faults
+def test_a_worker_that_hangs_gets_no_connection_and_is_replaced(tmp_path: Path) -> None:
+    with several(tmp_path) as process:
+        all_ready(process)
+        os.kill(children(process)[0], signal.SIGSTOP)
+        time.sleep(6)
+        for _ in range(6):
+            assert process.ask("POST", "/predict", ASKING)[0] == 200
+        until(lambda: metric(process, "bedside_worker_restarts_total") == 1, 45)
