@@ -1,0 +1,229 @@
+"""What an image of a release is, before anything is built. Pure.
+
+One plan, two ways to build it: `dockerfile` renders it for an engine, `assembly` writes its layers directly. Both
+give the same places, user, environment and command:
+
+    /opt/bedside/bin/python                           link to the base's own interpreter
+    /opt/bedside/pyvenv.cfg                           shuts the base's own packages out
+    /opt/bedside/lib/python3.X/site-packages/         exactly what the lock names
+    /opt/bedside/release/                             the release, as `bedside package` wrote it
+
+Layers stand in the order in which they change: dependencies, runtime, code, model. contract.json changes with
+everything, so it lies in the last one; a new model moves that layer alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal, TypeAlias
+
+from bedside.errors import UsageError
+from bedside.image.oci import Execution, Platform
+from bedside.image.reference import Digest, Reference
+from bedside_runtime import contract as seam
+from bedside_runtime.contract import Contract, File
+
+HOME: Final = "/opt/bedside"
+PYTHON: Final = f"{HOME}/bin/python"
+RELEASE: Final = f"{HOME}/release"
+
+USER: Final = 10001
+"""Who a container runs as; the pod names the same number. It owns no file of the image."""
+
+PORT: Final = 8080
+ADMIN_PORT: Final = 8081
+
+RELEASE_DIGEST: Final = "dev.bedside.release-digest"
+"""Label and annotation that carries the release digest, as ``sha256:...``."""
+
+MODEL: Final = "dev.bedside.model"
+"""Label and annotation that carries the model's name, as bedside.toml has it."""
+
+LayerName: TypeAlias = Literal["dependencies", "runtime", "code", "model"]
+
+_LAST: Final = ("model/", "golden.jsonl", "model_card.json")
+"""What goes into the model's layer, beside contract.json; the rest of a release changes with its code and lock."""
+
+_ARCHITECTURES: Final[Mapping[str, str]] = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+"""Machines as Python names them, and the Go names that images carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What an image stands on.
+
+    Attributes:
+        digest: Of its manifest.
+        reference: Where others find it by that digest; ``None`` where it came from a file.
+        interpreter: The Python in it, ``/usr/local/bin/python3.11``.
+        env: Its environment, ``NAME=value``.
+    """
+
+    digest: Digest
+    interpreter: str
+    reference: Reference | None = None
+    env: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A layer of distributions: those that ``lock``, a hashed requirements file, names."""
+
+    name: Literal["dependencies", "runtime"]
+    lock: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A layer of files of the release, each with the sha256 that it must have."""
+
+    name: Literal["code", "model"]
+    files: tuple[File, ...]
+
+
+PlannedLayer: TypeAlias = Installed | Copied
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """An image that can be built.
+
+    Attributes:
+        name: What the image is called, ``icu-mortality:1.0.0``, once it was proven.
+        contract: What the release says of itself.
+        release: The release digest, 64 hexadecimal digits.
+        base: What it stands on.
+        platform: What it runs on.
+        layers: From the base up; a release without code has no layer for it.
+        execution: How a container of it starts.
+        annotations: Of its manifest; the labels of its config are the same.
+        created: RFC 3339. What SOURCE_DATE_EPOCH says, else 1970: a release has no time of its own.
+    """
+
+    name: str
+    contract: Contract
+    release: str
+    base: Base
+    platform: Platform
+    layers: tuple[PlannedLayer, ...]
+    execution: Execution
+    annotations: Mapping[str, str]
+    created: str
+
+    @property
+    def site_packages(self) -> str:
+        """Where distributions lie in the image."""
+        return site_packages(self.contract)
+
+
+def plan(
+    contract: Contract,
+    release: str,
+    *,
+    base: Base,
+    dependencies: str,
+    runtime: str,
+    epoch: int = 0,
+) -> ImagePlan:
+    """Return what the image of a release is.
+
+    Args:
+        contract: The release.
+        release: Its digest, 64 hexadecimal digits.
+        base: What the image stands on.
+        dependencies: The lock without bedside-runtime.
+        runtime: The lock's entry of bedside-runtime.
+        epoch: Seconds since 1970 that the image shall carry as its time.
+
+    Raises:
+        UsageError: The release was packaged for a machine that images are not made for.
+    """
+    annotations = _annotations(contract, release, base, epoch)
+    return ImagePlan(
+        name=f"{contract.name}:{tag(contract.version)}",
+        contract=contract,
+        release=release,
+        base=base,
+        platform=platform(contract),
+        layers=(Installed("dependencies", dependencies), Installed("runtime", runtime), *_copied(contract, release)),
+        execution=_execution(contract, release, base, annotations),
+        annotations=annotations,
+        created=_rfc3339(epoch),
+    )
+
+
+def platform(contract: Contract) -> Platform:
+    """Return what an image of this release runs on: the machine that its golden cases passed on."""
+    machine = contract.environment.machine
+    if machine not in _ARCHITECTURES or "glibc" not in contract.environment.libc:
+        raise UsageError(
+            f"the release was packaged on {machine} with {contract.environment.libc or 'another C library'}",
+            remedy="Package it on Linux with glibc, x86_64 or aarch64: there its golden cases pass as in the image.",
+        )
+    return Platform(architecture=_ARCHITECTURES[machine], os="linux")
+
+
+def minor(contract: Contract) -> str:
+    """Return the Python that a release needs, without its patch level: ``3.11``."""
+    return ".".join(contract.environment.python.split(".")[:2])
+
+
+def site_packages(contract: Contract) -> str:
+    """Return where distributions lie in the image."""
+    return f"{HOME}/lib/python{minor(contract)}/site-packages"
+
+
+def tag(version: str) -> str:
+    """Return ``version`` as a tag, which has no place for the ``+`` of SemVer's build metadata."""
+    return version.replace("+", "_")
+
+
+def pyvenv(base: Base, contract: Contract) -> str:
+    """Return pyvenv.cfg: the interpreter is the base's, its packages are not."""
+    home = base.interpreter.rpartition("/")[0]
+    return f"home = {home}\ninclude-system-site-packages = false\nversion = {contract.environment.python}\n"
+
+
+def _copied(contract: Contract, release: str) -> tuple[Copied, ...]:
+    data = seam.encode(contract)
+    own = File(path=seam.FILE_NAME, sha256=release, size=len(data))
+    code = tuple(item for item in contract.files if not item.path.startswith(_LAST))
+    model = tuple(item for item in contract.files if item.path.startswith(_LAST))
+    return tuple(layer for layer in (Copied("code", code), Copied("model", (own, *model))) if layer.files)
+
+
+def _execution(contract: Contract, release: str, base: Base, labels: Mapping[str, str]) -> Execution:
+    return Execution(
+        user=f"{USER}:{USER}",
+        exposed_ports={f"{port}/tcp": {} for port in (PORT, ADMIN_PORT)},
+        env=_environment(base.env, contract.environment.threads),
+        entrypoint=(PYTHON, "-I", "-m", "bedside_runtime"),
+        cmd=("serve", RELEASE, "--host", "0.0.0.0", "--digest", f"sha256:{release}"),  # noqa: S104 - in its own network
+        working_dir="/",
+        labels=dict(labels),
+        stop_signal="SIGTERM",
+    )
+
+
+def _environment(base: tuple[str, ...], threads: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the base's environment without what steers another Python, with the validated thread counts."""
+    kept = dict(item.split("=", 1) for item in base if "=" in item and not item.startswith("PYTHON"))
+    return tuple(f"{name}={value}" for name, value in sorted({**kept, **threads}.items()))
+
+
+def _annotations(contract: Contract, release: str, base: Base, epoch: int) -> dict[str, str]:
+    found = {
+        "org.opencontainers.image.title": contract.title,
+        "org.opencontainers.image.version": contract.version,
+        "org.opencontainers.image.created": _rfc3339(epoch),
+        "org.opencontainers.image.base.digest": str(base.digest),
+        RELEASE_DIGEST: f"sha256:{release}",
+        MODEL: contract.name,
+    }
+    if base.reference is not None:
+        found["org.opencontainers.image.base.name"] = str(base.reference.at(base.digest))
+    return found
+
+
+def _rfc3339(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
