@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bedside.image import layout
 from bedside.image.credentials import CredentialStore, auth_files
 from bedside.image.reference import Reference
 from bedside.image.registry import Repository
@@ -13,6 +14,7 @@ from bedside.image.transport import Session, certificates
 from bedside.locking.environments import EnvironmentCache, cache_directory
 from bedside.locking.uv import Uv
 from bedside.process import Runner, Subprocess
+from bedside.stages.build import Builder
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,17 @@ def tools() -> Tools:
     runner = Subprocess()
     uv = Uv(runner)
     return Tools(runner, uv, EnvironmentCache(uv, cache_directory()))
+
+
+def builder(*, ca_file: Path | None = None, plain_http: bool = False) -> Builder:
+    """Return what images are built with; layers and bases are kept in this user's cache.
+
+    Args:
+        ca_file: Certificates to believe beside the system's, for the registry of the base.
+        plain_http: No TLS; only for a registry on this machine.
+    """
+    cache = layout.create(cache_directory().parent / "images")
+    return Builder(Uv(Subprocess()), cache, lambda named: repository(named, ca_file=ca_file, plain_http=plain_http))
 
 
 @contextmanager

@@ -39,6 +39,12 @@ def without(text: str, name: str) -> str:
     return re.sub(rf"^{re.escape(name)}==(?:[^\n]*\\\n)*[^\n]*\n", "", text, flags=re.MULTILINE)
 
 
+def only(text: str, name: str) -> str:
+    """Return the entry of the distribution ``name`` in the lock ``text``, alone."""
+    found = re.search(rf"^{re.escape(name)}==(?:[^\n]*\\\n)*[^\n]*\n", text, flags=re.MULTILINE)
+    return found[0] if found is not None else ""
+
+
 def _logical_lines(text: str) -> Iterator[str]:
     joined = re.sub(r"\\\s*\n", " ", text)
     for line in joined.splitlines():

@@ -1,4 +1,4 @@
-"""uv, the resolver and installer: four commands, wheels and sha256 only."""
+"""uv, the resolver and installer: a handful of commands, wheels and sha256 only."""
 
 import re
 import sys
@@ -12,6 +12,10 @@ from bedside.process import Completed, Runner
 
 _TIMEOUT = 1800.0
 """Seconds for one call; a cold download of a model library over a hospital's proxy takes minutes."""
+
+
+_GLIBC = (17, 28, *range(31, 41))
+"""Minor versions of glibc 2 that uv has a word for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,28 @@ class Uv:
             raise _installation_error(synced)
         return interpreter
 
+    def install(self, target: Path, python: str, platform: str, lock: Path, wheels: Path | None) -> None:
+        """Install exactly ``lock`` into the folder ``target``, each file checked against its sha256.
+
+        Args:
+            target: Made if absent.
+            python: Version that the wheels must be for, ``3.11``.
+            platform: uv's word for what they must run on; see `platform`.
+            lock: Hashed requirements file.
+            wheels: Directory with local wheels, or ``None``.
+
+        Raises:
+            VerificationFailed: A file does not have the digest that the lock names.
+            ToolFailed: No access to a file.
+        """
+        done = self._run(
+            ["pip", "install", "--target", str(target), "--requirements", str(lock), "--no-deps"],
+            ["--python-version", python, "--python-platform", platform],
+            ["--require-hashes", "--only-binary", ":all:", *_links(wheels)],
+        )
+        if not done.ok:
+            raise _installation_error(done)
+
     def build_wheel(self, source: Path, directory: Path) -> Path:
         """Build the wheel of the project in ``source`` into ``directory`` and return it.
 
@@ -104,6 +130,18 @@ class Uv:
         command = [uv_distribution.find_uv_bin(), *(argument for part in parts for argument in part)]
         environment = {"UV_NO_PROGRESS": "1", "VIRTUAL_ENV": ""}
         return self.runner.run(command, input=input, env=environment, timeout=_TIMEOUT)
+
+
+def platform(machine: str, libc: str) -> str:
+    """Return uv's word for Linux on ``machine`` with ``libc``, so that wheels do not depend on who installs.
+
+    Args:
+        machine: ``x86_64`` or ``aarch64``.
+        libc: As a contract records it, ``glibc 2.36``.
+    """
+    version = re.fullmatch(r"glibc 2\.(\d+)", libc)
+    known = [minor for minor in _GLIBC if version is not None and minor <= int(version[1])]
+    return f"{machine}-manylinux_2_{max(known)}" if known else f"{machine}-unknown-linux-gnu"
 
 
 def _links(wheels: Path | None) -> list[str]:

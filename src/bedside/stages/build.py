@@ -1,0 +1,232 @@
+"""`bedside build`: from a release to an image.
+
+`assembled` writes the image without any engine and is the reproducible reference; see `image.plan` for what is in
+it. The layers are kept in a cache by what decides their bytes, so that a new model moves its own layer alone.
+"""
+
+import hashlib
+import json
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, assert_never
+
+from packaging.utils import canonicalize_name
+
+from bedside.errors import VerificationFailed
+from bedside.image import bases, installed, layers, plan
+from bedside.image.assembly import assemble
+from bedside.image.bases import FoundBase, Repositories
+from bedside.image.layer_cache import LayerCache
+from bedside.image.layers import Entries, File, Layer
+from bedside.image.layout import Layout
+from bedside.image.oci import Descriptor
+from bedside.image.plan import Copied, ImagePlan, Installed, PlannedLayer
+from bedside.locking import lockfile, runtime_wheel
+from bedside.locking import uv as resolver
+from bedside.locking.uv import Uv
+from bedside.release.reading import Release, open_release
+from bedside.stages.verify import check_files
+
+_FORMAT: Final = 1
+"""Raised whenever the same plan gives other bytes than before; part of every layer's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltLayer:
+    """One layer of a built image.
+
+    Attributes:
+        name: ``base``, or a layer of the plan.
+        layer: What it is; ``None`` where nothing is known but its descriptor.
+        descriptor: Of its blob.
+        cached: Whether it was there already.
+    """
+
+    name: str
+    descriptor: Descriptor
+    layer: Layer | None
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """An image in a layout, not proven and without a name.
+
+    Attributes:
+        plan: What it is.
+        release: Of what.
+        base: What it stands on.
+        descriptor: Of its manifest.
+        layers: From the base up.
+    """
+
+    plan: ImagePlan
+    release: Release
+    base: FoundBase
+    descriptor: Descriptor
+    layers: tuple[BuiltLayer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """The effects that assembling needs.
+
+    Attributes:
+        uv: Installs the lock.
+        cache: Layers and bases that were built or fetched before.
+        repositories: Opens the repository of a base.
+    """
+
+    uv: Uv
+    cache: Layout
+    repositories: Repositories
+
+
+def assembled(
+    directory: Path,
+    source: str,
+    layout: Layout,
+    builder: Builder,
+    *,
+    epoch: int = 0,
+    use_cache: bool = True,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Assembled:
+    """Write the image of the release in ``directory`` into ``layout``, without a name.
+
+    Args:
+        directory: A release.
+        source: Its base; see `bases.find`.
+        layout: Where the image goes.
+        builder: Effects.
+        epoch: Seconds since 1970 that the image carries as its time.
+        use_cache: Whether layers that were built before are taken.
+        on_step: Told what is being done.
+
+    Raises:
+        VerificationFailed: The release is not what was validated, or the lock does not give what it names.
+        UsageError: The base is none, or does not fit.
+        ToolFailed: Something outside failed; what was written has no name.
+    """
+    # 1. The release is what was validated: nothing of another one gets into an image.
+    # 2. The base, by digest; its Python is the one that the release needs.
+    # 3. The plan. From here on nothing is decided any more.
+    # 4. Each layer, from the cache or anew; each file of the release is compared once more as it is written.
+    # 5. Config and manifest. The image has no name: that comes with the proof.
+    on_step("comparing every file of the release")  # 1
+    release = open_release(directory)
+    check_files(release)
+    on_step(f"looking into the base {source}")  # 2
+    wanted = plan.platform(release.contract)
+    found = bases.find(source, wanted, plan.minor(release.contract), builder.cache, builder.repositories)
+    planned = planned_image(release, found, epoch)  # 3
+    own = tuple(
+        _built(item, planned, release, builder, use_cache=use_cache, on_step=on_step) for item in planned.layers
+    )  # 4
+    on_step("writing the image")  # 5
+    made = tuple(item.layer for item in own if item.layer is not None)
+    descriptor = assemble(planned, made, builder.cache, found, layout)
+    layout.add(descriptor)
+    below = tuple(BuiltLayer("base", item, None, cached=True) for item in found.manifest.layers)
+    return Assembled(planned, release, found, descriptor, (*below, *own))
+
+
+def planned_image(release: Release, found: FoundBase, epoch: int = 0) -> ImagePlan:
+    """Return the plan of a release on a base."""
+    lock = release.lock.read_text(encoding="utf-8")
+    return plan.plan(
+        release.contract,
+        release.digest,
+        base=found.base,
+        dependencies=lockfile.without(lock, runtime_wheel.DISTRIBUTION),
+        runtime=lockfile.only(lock, runtime_wheel.DISTRIBUTION),
+        epoch=epoch,
+    )
+
+
+def _built(
+    item: PlannedLayer,
+    planned: ImagePlan,
+    release: Release,
+    builder: Builder,
+    *,
+    use_cache: bool,
+    on_step: Callable[[str], None],
+) -> BuiltLayer:
+    def build(layout: Layout) -> Layer:
+        on_step(f"building the layer {item.name}")
+        with tempfile.TemporaryDirectory(prefix="bedside-layer-") as work:
+            return layers.write(_entries(item, planned, release, builder, Path(work)), layout)
+
+    if not use_cache:
+        layer, cached = build(builder.cache), False
+    else:
+        layer, cached = LayerCache(builder.cache).layer(key(item, planned), build)
+    return BuiltLayer(item.name, layer.descriptor, layer, cached)
+
+
+def key(item: PlannedLayer, planned: ImagePlan) -> str:
+    """Return the digest of everything that decides the bytes of a layer."""
+    decides: Mapping[str, object]
+    match item:
+        case Installed(name, lock):
+            environment = planned.contract.environment
+            decides = {
+                "layer": name,
+                "lock": lock,
+                "python": plan.minor(planned.contract),
+                "platform": resolver.platform(environment.machine, environment.libc),
+                "interpreter": [planned.base.interpreter, environment.python],
+            }
+        case Copied(name, files):
+            decides = {"layer": name, "files": [[file.path, file.sha256, file.size] for file in files]}
+        case _:
+            assert_never(item)
+    written = {"format": _FORMAT, "zlib": zlib.ZLIB_RUNTIME_VERSION, "level": layers.LEVEL, "time": layers.TIME}
+    return hashlib.sha256(json.dumps({**decides, **written}, sort_keys=True).encode()).hexdigest()
+
+
+def _entries(item: PlannedLayer, planned: ImagePlan, release: Release, builder: Builder, work: Path) -> Entries:
+    match item:
+        case Installed("dependencies"):
+            own = installed.interpreter(planned.base, planned.contract)
+            return {**own, **_install(item, planned, release, builder, work)}
+        case Installed():
+            return _install(item, planned, release, builder, work)
+        case Copied(_, files):
+            return {
+                f"{plan.RELEASE}/{file.path}".lstrip("/"): File(release.directory / file.path, sha256=file.sha256)
+                for file in files
+            }
+        case _:
+            assert_never(item)
+
+
+def _install(item: Installed, planned: ImagePlan, release: Release, builder: Builder, work: Path) -> Entries:
+    environment = planned.contract.environment
+    target, lock = work / "site-packages", work / "requirements.lock"
+    lock.write_text(item.lock, encoding="utf-8")
+    words = resolver.platform(environment.machine, environment.libc)
+    builder.uv.install(target, plan.minor(planned.contract), words, lock, release.wheels)
+    _only_what_is_locked(item, target)
+    installed.prune(target)
+    return installed.entries(target, planned.site_packages)
+
+
+def _only_what_is_locked(item: Installed, target: Path) -> None:
+    """Compare the distributions that were installed with those that the lock names.
+
+    Raises:
+        VerificationFailed: One is missing, of another version, or not locked.
+    """
+    locked = {(entry.name, entry.version) for entry in lockfile.parse(item.lock)}
+    there = {(canonicalize_name(name), version) for name, version in installed.distributions(target)}
+    if locked != there:
+        differing = ", ".join(sorted(f"{name} {version}" for name, version in locked ^ there))
+        raise VerificationFailed(
+            f"what was installed is not what the lock names: {differing}",
+            remedy="Package the release again on the platform that it is for.",
+        )
