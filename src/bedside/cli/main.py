@@ -23,6 +23,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "predict": "Ask a server or a release for one prediction or a whole CSV.",
         "check": "Find what makes a deployment unsafe, above all between its files.",
         "manifests": "Write everything that a release needs in a cluster.",
+        "build": "Make the image of a release, reproducibly and without an engine.",
         "push": "Bring an image to a registry by digest, and read it back.",
     }
 )

@@ -41,6 +41,7 @@ class FoundBase:
         manifest: Its manifest.
         config: Its config.
         tools: Those of `TOOLS` that it brings.
+        unpacked: Bytes of the files of each of its layers.
     """
 
     base: Base
@@ -48,6 +49,7 @@ class FoundBase:
     manifest: Manifest
     config: ImageConfig
     tools: tuple[str, ...]
+    unpacked: tuple[int, ...]
 
 
 def find(
@@ -80,7 +82,8 @@ def find(
     config = layout.config(manifest)
     if not config.platform.runs(platform):
         raise UsageError(f"the base {source} is for {config.platform}; the release needs {platform}")
-    programs = _programs(layout, manifest, config)
+    there = _entries(layout, manifest)
+    programs = _programs(there, config)
     interpreter = programs.get(f"python{python}")
     if interpreter is None:
         raise UsageError(
@@ -88,7 +91,9 @@ def find(
             remedy=f"Choose a base with Python {python}, the version that the golden cases passed on.",
         )
     base = Base(descriptor.digest, interpreter, reference, config.config.env or (f"PATH={':'.join(SEARCH)}",))
-    return FoundBase(base, layout, manifest, config, tuple(name for name in TOOLS if name in programs))
+    return FoundBase(
+        base, layout, manifest, config, tuple(name for name in TOOLS if name in programs), tuple(there.unpacked)
+    )
 
 
 def _bring(
@@ -151,10 +156,10 @@ def _archive(path: Path, platform: Platform, cache: Layout) -> Descriptor:
     try:
         with tarfile.open(path) as tar:
             there = {member.name.removeprefix("./") for member in tar}
-            if "manifest.json" in there:
-                found = _docker_archive(tar, cache)
-            elif "oci-layout" in there:
+            if "oci-layout" in there:
                 found = _oci_archive(tar, cache)
+            elif "manifest.json" in there:
+                found = _docker_archive(tar, cache)
             else:
                 found = _root_file_system(path, platform, cache)
     except tarfile.TarError as error:
@@ -242,10 +247,9 @@ def _chunks(file: Any) -> Iterator[bytes]:  # noqa: ANN401 - a file object of ta
     return iter(lambda: file.read(CHUNK), b"")
 
 
-def _programs(layout: Layout, manifest: Manifest, config: ImageConfig) -> Mapping[str, str]:
+def _programs(there: "_Tree", config: ImageConfig) -> Mapping[str, str]:
     """Return the programs on the PATH of an image by name, as the first directory that has one shows it."""
     path = next((item[5:] for item in config.config.env if item.startswith("PATH=")), ":".join(SEARCH)).split(":")
-    there = _entries(layout, manifest)
     real = {directory: _resolved(directory, there) for directory in path}
     found: dict[str, str] = {}
     for directory in path:
@@ -259,6 +263,7 @@ class _Tree:
 
     def __init__(self) -> None:
         self.entries: dict[str, str | None] = {}
+        self.unpacked: list[int] = []
 
     def apply(self, name: str, link: str | None) -> None:
         """Take one entry of a layer, a whiteout among them (image-spec, layer.md)."""
@@ -285,7 +290,9 @@ class _Tree:
 def _entries(layout: Layout, manifest: Manifest) -> _Tree:
     tree = _Tree()
     for layer in manifest.layers:
+        tree.unpacked.append(0)
         for member, _ in layers.members(layout, layer):
+            tree.unpacked[-1] += member.size
             if re.search(r"(^|/)s?bin(/|$)", member.name) or member.name.rpartition("/")[2].startswith(".wh."):
                 tree.apply(member.name, member.linkname if member.issym() else None)
     return tree

@@ -70,11 +70,8 @@ def distributions(directory: Path) -> frozenset[tuple[str, str]]:
 
 
 def _metadata(path: Path) -> tuple[str, str]:
-    said = dict(
-        line.split(": ", 1)
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.startswith(("Name: ", "Version: "))
-    )
+    header = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n").partition("\n\n")[0]
+    said = dict(line.split(": ", 1) for line in header.splitlines() if line.startswith(("Name: ", "Version: ")))
     return said["Name"], said["Version"]
 
 

@@ -27,6 +27,9 @@ HOME: Final = "/opt/bedside"
 PYTHON: Final = f"{HOME}/bin/python"
 RELEASE: Final = f"{HOME}/release"
 
+DEFAULT_BASE: Final = "gcr.io/distroless/python3-debian12:nonroot"
+"""What an assembled image stands on where nothing else is named; its digest has to be."""
+
 USER: Final = 10001
 """Who a container runs as; the pod names the same number. It owns no file of the image."""
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, assert_never
@@ -40,14 +40,14 @@ class BuiltLayer:
 
     Attributes:
         name: ``base``, or a layer of the plan.
-        layer: What it is; ``None`` where nothing is known but its descriptor.
         descriptor: Of its blob.
+        unpacked: Bytes of its files.
         cached: Whether it was there already.
     """
 
     name: str
     descriptor: Descriptor
-    layer: Layer | None
+    unpacked: int
     cached: bool
 
 
@@ -123,15 +123,21 @@ def assembled(
     wanted = plan.platform(release.contract)
     found = bases.find(source, wanted, plan.minor(release.contract), builder.cache, builder.repositories)
     planned = planned_image(release, found, epoch)  # 3
-    own = tuple(
-        _built(item, planned, release, builder, use_cache=use_cache, on_step=on_step) for item in planned.layers
-    )  # 4
+    built = [
+        _layer(item, planned, release, builder, use_cache=use_cache, on_step=on_step)  # 4
+        for item in planned.layers
+    ]
     on_step("writing the image")  # 5
-    made = tuple(item.layer for item in own if item.layer is not None)
-    descriptor = assemble(planned, made, builder.cache, found, layout)
+    descriptor = assemble(planned, [layer for layer, _ in built], builder.cache, found, layout)
     layout.add(descriptor)
-    below = tuple(BuiltLayer("base", item, None, cached=True) for item in found.manifest.layers)
-    return Assembled(planned, release, found, descriptor, (*below, *own))
+    return Assembled(planned, release, found, descriptor, tuple(_listed(planned, found, built)))
+
+
+def _listed(planned: ImagePlan, found: FoundBase, built: Sequence[tuple[Layer, bool]]) -> Iterator[BuiltLayer]:
+    for below, unpacked in zip(found.manifest.layers, found.unpacked, strict=True):
+        yield BuiltLayer("base", below, unpacked, cached=True)
+    for item, (layer, cached) in zip(planned.layers, built, strict=True):
+        yield BuiltLayer(item.name, layer.descriptor, layer.unpacked, cached)
 
 
 def planned_image(release: Release, found: FoundBase, epoch: int = 0) -> ImagePlan:
@@ -147,7 +153,7 @@ def planned_image(release: Release, found: FoundBase, epoch: int = 0) -> ImagePl
     )
 
 
-def _built(
+def _layer(
     item: PlannedLayer,
     planned: ImagePlan,
     release: Release,
@@ -155,17 +161,15 @@ def _built(
     *,
     use_cache: bool,
     on_step: Callable[[str], None],
-) -> BuiltLayer:
+) -> tuple[Layer, bool]:
     def build(layout: Layout) -> Layer:
         on_step(f"building the layer {item.name}")
         with tempfile.TemporaryDirectory(prefix="bedside-layer-") as work:
             return layers.write(_entries(item, planned, release, builder, Path(work)), layout)
 
     if not use_cache:
-        layer, cached = build(builder.cache), False
-    else:
-        layer, cached = LayerCache(builder.cache).layer(key(item, planned), build)
-    return BuiltLayer(item.name, layer.descriptor, layer, cached)
+        return build(builder.cache), False
+    return LayerCache(builder.cache).layer(key(item, planned), build)
 
 
 def key(item: PlannedLayer, planned: ImagePlan) -> str:

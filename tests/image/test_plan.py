@@ -1,0 +1,101 @@
+"""The plan of an image, as a value."""
+
+import hashlib
+
+import msgspec
+import pytest
+
+from bedside.errors import UsageError
+from bedside.image import plan as plans
+from bedside.image.plan import Base, Copied, ImagePlan, Installed
+from bedside.image.reference import Digest, Reference
+from bedside_runtime import contract as seam
+from bedside_runtime.contract import Contract
+
+DIGEST = Digest("sha256:" + "b" * 64)
+BASE = Base(
+    DIGEST, "/usr/bin/python3.11", Reference("registry.example.org", "python"), ("PATH=/usr/bin", "PYTHONHOME=/x")
+)
+
+
+@pytest.fixture
+def released(a_contract: Contract) -> Contract:
+    environment = msgspec.structs.replace(a_contract.environment, machine="x86_64", libc="glibc 2.36", python="3.11.7")
+    paths = (a_contract.model.artifact, "golden.jsonl", "model_card.json", "requirements.lock", "wheels/a.whl")
+    files = tuple(seam.File(path=path, sha256="0" * 64, size=1) for path in sorted(paths))
+    return msgspec.structs.replace(a_contract, environment=environment, files=files)
+
+
+def planned(contract: Contract, base: Base = BASE, epoch: int = 0) -> ImagePlan:
+    digest = hashlib.sha256(seam.encode(contract)).hexdigest()
+    return plans.plan(
+        contract, digest, base=base, dependencies="numpy==2 ...", runtime="bedside-runtime==1 ...", epoch=epoch
+    )
+
+
+def test_layers_stand_in_the_order_in_which_they_change(released: Contract) -> None:
+    assert [layer.name for layer in planned(released).layers] == ["dependencies", "runtime", "code", "model"]
+
+
+def test_a_new_model_changes_the_last_layer_alone(released: Contract) -> None:
+    files = tuple(
+        msgspec.structs.replace(item, sha256="f" * 64) if item.path == released.model.artifact else item
+        for item in released.files
+    )
+    before, after = planned(released), planned(msgspec.structs.replace(released, files=files, version="9.9.9"))
+    same = [one == other for one, other in zip(before.layers, after.layers, strict=True)]
+    assert same == [True, True, True, False]
+
+
+def test_every_file_of_the_release_is_in_exactly_one_layer(released: Contract) -> None:
+    copied = [item.path for layer in planned(released).layers if isinstance(layer, Copied) for item in layer.files]
+    assert sorted(copied) == sorted([*(item.path for item in released.files), "contract.json"])
+
+
+def test_the_runtime_is_not_among_the_dependencies(released: Contract) -> None:
+    locks = [layer.lock for layer in planned(released).layers if isinstance(layer, Installed)]
+    assert locks == ["numpy==2 ...", "bedside-runtime==1 ..."]
+
+
+def test_a_container_runs_as_a_numeric_user_and_must_find_this_very_release(released: Contract) -> None:
+    plan = planned(released)
+    assert plan.execution.user == "10001:10001"
+    assert plan.execution.entrypoint == ("/opt/bedside/bin/python", "-I", "-m", "bedside_runtime")
+    assert plan.execution.cmd[-2:] == ("--digest", f"sha256:{plan.release}")
+
+
+def test_labels_and_annotations_say_the_same_and_name_release_and_base(released: Contract) -> None:
+    plan = planned(released)
+    assert plan.execution.labels == dict(plan.annotations)
+    assert plan.annotations["dev.bedside.release-digest"] == f"sha256:{plan.release}"
+    assert plan.annotations["org.opencontainers.image.base.name"] == f"registry.example.org/python@{DIGEST}"
+    assert plan.annotations["org.opencontainers.image.base.digest"] == DIGEST
+
+
+def test_the_time_is_1970_unless_somebody_says_another(released: Contract) -> None:
+    assert planned(released).created == "1970-01-01T00:00:00Z"
+    assert planned(released, epoch=1_700_000_000).created == "2023-11-14T22:13:20Z"
+
+
+def test_what_the_base_sets_for_its_own_python_is_dropped_and_validated_threads_are_set(released: Contract) -> None:
+    environment = msgspec.structs.replace(released.environment, threads={"OMP_NUM_THREADS": "1"})
+    plan = planned(msgspec.structs.replace(released, environment=environment))
+    assert plan.execution.env == ("OMP_NUM_THREADS=1", "PATH=/usr/bin")
+
+
+def test_the_base_s_own_packages_are_shut_out(released: Contract) -> None:
+    text = plans.pyvenv(BASE, released)
+    assert "include-system-site-packages = false" in text
+    assert "home = /usr/bin\n" in text
+
+
+@pytest.mark.parametrize(("machine", "libc"), [("arm64", ""), ("x86_64", "musl 1.2"), ("riscv64", "glibc 2.36")])
+def test_a_release_of_another_machine_is_refused(released: Contract, machine: str, libc: str) -> None:
+    environment = msgspec.structs.replace(released.environment, machine=machine, libc=libc)
+    with pytest.raises(UsageError, match="was packaged on") as refused:
+        planned(msgspec.structs.replace(released, environment=environment))
+    assert "x86_64" in refused.value.remedy
+
+
+def test_build_metadata_of_a_version_has_a_place_in_a_tag(released: Contract) -> None:
+    assert planned(msgspec.structs.replace(released, version="1.0.0+gpu")).name.endswith(":1.0.0_gpu")
