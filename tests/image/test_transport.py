@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.image.certificates import certificate
+from tests.image.certificates import Authority
 from tests.image.simulated_registry import Handler, Registry, matching, running, sha256
 
 from bedside.errors import RegistryDenied, RegistryFailed, RegistryInterrupted, UsageError
@@ -54,12 +54,40 @@ def test_tls_is_demanded_where_nothing_else_is_asked_for(registry: Registry) -> 
     assert registry.seen == []
 
 
+def test_plain_http_goes_through_no_proxy(
+    registry: Registry, elsewhere: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.password = (ALICE.user, ALICE.secret)
+    monkeypatch.setenv("HTTP_PROXY", f"http://{elsewhere.host}")
+    with _session(registry) as session:
+        assert session.send(PING).status == 404
+    assert elsewhere.seen == []
+
+
+@pytest.mark.parametrize("proxy", ["gopher://user:a-secret@proxy", "socks5://user:a-secret@proxy", "http://a-secret:x"])
+def test_a_proxy_that_cannot_be_used_is_said_without_its_password(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(UsageError, match="the proxy in HTTPS_PROXY") as refused:
+        Session("registry.example.org", lambda: None, trust=NOBODY)
+    assert "a-secret" not in f"{refused.value} {refused.value.remedy}"
+
+
+def test_a_proxy_that_leads_nowhere_is_said(elsewhere: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:a-secret@{elsewhere.host}")
+    session = Session("registry.example.org", lambda: ALICE, trust=NOBODY, pause=lambda _: None)
+    with session, pytest.raises(RegistryInterrupted, match=r"proxy does not lead to registry\.example\.org") as refused:
+        session.send(PING)
+    assert "HTTPS_PROXY" in refused.value.remedy
+    assert ALICE.secret not in str([item.headers for item in elsewhere.seen])
+
+
 def _with_tls(registry: Registry, directory: Path) -> Path:
-    cert, key = certificate(directory)
+    authority = Authority(directory)
+    cert, key = authority.issue(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     registry.socket = context.wrap_socket(registry.socket, server_side=True)
-    return cert
+    return authority.certificate
 
 
 def test_a_certificate_of_ones_own_authority_is_believed_when_named(registry: Registry, tmp_path: Path) -> None:

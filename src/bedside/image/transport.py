@@ -3,7 +3,7 @@
 Rules that hold for every request:
 
 - TLS is verified, with the system's certificates and those of an extra file; plain HTTP goes to this machine only,
-  and only when asked for.
+  only when asked for, and through no proxy.
 - ``Authorization`` goes to the registry's own origin. A password goes to the token service that the registry names,
   and only over TLS too. Redirects and upload locations elsewhere get neither.
 - Of an error answer only its registered code is shown, never its text, and no address with its query.
@@ -143,11 +143,7 @@ class Session:
         self._plain, self._credential, self._pause = plain_http, credential, pause
         self._authorization: str | None = None
         self.more_scopes: tuple[str, ...] = ()
-        self._client = httpx.Client(
-            verify=trust or certificates(),
-            timeout=_TIMEOUT,
-            headers={"User-Agent": f"bedside/{__version__}", "Accept-Encoding": "identity"},
-        )
+        self._client = _client(trust or certificates(), proxies=not plain_http)
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # a cookie makes us a browser
 
     def __enter__(self) -> "Session":
@@ -295,6 +291,26 @@ class Session:
             response.close()
 
 
+def _client(trust: ssl.SSLContext, *, proxies: bool) -> httpx.Client:
+    """Return an HTTP client; ``proxies`` takes those of HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+
+    Raises:
+        UsageError: A variable names a proxy that cannot be used. The message never holds it: a password may be in it.
+    """
+    try:
+        return httpx.Client(
+            verify=trust,
+            timeout=_TIMEOUT,
+            headers={"User-Agent": f"bedside/{__version__}", "Accept-Encoding": "identity"},
+            trust_env=proxies,
+        )
+    except (ValueError, ImportError, httpx.InvalidURL):
+        raise UsageError(
+            "the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used",
+            remedy="Write http://HOST:PORT or https://HOST:PORT; SOCKS is not spoken.",
+        ) from None
+
+
 def failed(host: str, answer: Answer, doing: str) -> RegistryFailed:
     """Return the error that says which ``answer`` was not the one hoped for."""
     return RegistryFailed(f"{host} would not {doing}: status {answer.status}{answer.codes()}")
@@ -338,6 +354,11 @@ def _said_plainly(host: str, doing: str) -> Iterator[None]:
                 remedy="Name the certificate of your authority with --ca-file.",
             ) from None
         raise RegistryInterrupted(f"{host} cannot be reached: {_reason(error)}") from None
+    except httpx.ProxyError:
+        raise RegistryInterrupted(
+            f"the proxy does not lead to {host}",
+            remedy="Look at HTTPS_PROXY, and at the password in it; NO_PROXY names hosts that need none.",
+        ) from None
     except httpx.TimeoutException:
         raise RegistryInterrupted(f"{host} did not answer in time when it should {doing}") from None
     except httpx.TransportError:

@@ -101,7 +101,8 @@ def push(
     watch.step("reading back what was stored")  # 5
     for stored in main.manifests:
         repository.get(stored.descriptor.digest)
-    _name(repository, target, main.manifests[-1], move=move_tag)  # 6
+    watch.step("writing the tag")  # 6
+    _name(repository, target, main.manifests[-1], move=move_tag)
     return Pushed(repository.reference(image.digest), target.tag, moved, tuple(extra.digest for extra, _ in extras))
 
 
