@@ -1,7 +1,7 @@
 """Where effects are chosen: one place makes the real runner, resolver and caches that the verbs work with."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +45,20 @@ def builder(*, ca_file: Path | None = None, plain_http: bool = False) -> Builder
 
 
 @contextmanager
-def repository(reference: Reference, *, ca_file: Path | None = None, plain_http: bool = False) -> Iterator[Repository]:
+def repository(
+    reference: Reference,
+    *,
+    ca_file: Path | None = None,
+    plain_http: bool = False,
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Iterator[Repository]:
     """Give the repository of ``reference``, with this user's credentials for it, found when the registry asks.
 
     Args:
         reference: Names host and repository.
         ca_file: Certificates to believe beside the system's.
         plain_http: No TLS; only for a registry on this machine.
+        on_wait: Told why and how long, where the registry is asked again.
     """
     store = CredentialStore(Subprocess(), auth_files(os.environ))
     session = Session(
@@ -59,6 +66,7 @@ def repository(reference: Reference, *, ca_file: Path | None = None, plain_http:
         lambda: store.credential(reference.host, reference.repository),
         trust=certificates(ca_file),
         plain_http=plain_http,
+        on_wait=on_wait,
     )
     with session:
         yield Repository(session, reference.repository)

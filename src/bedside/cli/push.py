@@ -37,7 +37,8 @@ def command(
     """
     target = Reference.parse(reference)
     opened = open_layout(layout)
-    with wiring.repository(target, ca_file=ca_file, plain_http=plain_http) as repository, console.transfer() as watch:
+    reached = wiring.repository(target, ca_file=ca_file, plain_http=plain_http, on_wait=console.note)
+    with reached as repository, console.transfer() as watch:
         pushed = push(opened, opened.find(image), target, repository, move_tag=move_tag, watch=Watch(*watch))
     sent = sum(item.how is How.SENT for item in pushed.blobs)
     console.done(

@@ -120,6 +120,7 @@ class Session:
         trust: ssl.SSLContext | None = None,
         plain_http: bool = False,
         pause: Callable[[float], None] = time.sleep,
+        on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
         """See the class.
 
@@ -129,6 +130,7 @@ class Session:
             trust: Which certificates are believed; the system's where none is given.
             plain_http: Talk without TLS; for a registry on this machine only.
             pause: Waits some seconds between attempts.
+            on_wait: Told, before each wait, what went wrong and how long it is.
 
         Raises:
             UsageError: Plain HTTP to another machine.
@@ -140,7 +142,8 @@ class Session:
             )
         self.host = host
         self._origin = f"{'http' if plain_http else 'https'}://{_HUB.get(host, host)}"
-        self._plain, self._credential, self._pause = plain_http, credential, pause
+        self._plain, self._credential = plain_http, credential
+        self._pause, self._on_wait = pause, on_wait
         self._authorization: str | None = None
         self.more_scopes: tuple[str, ...] = ()
         self._client = _client(trust or certificates(), proxies=not plain_http)
@@ -176,7 +179,9 @@ class Session:
 
     def wait(self, seconds: float, error: RegistryInterrupted) -> None:
         """Wait before the next attempt; longer where the registry asked for it."""
-        self._pause(max(seconds, min(error.after, _LONGEST_WAIT)))
+        wait = max(seconds, min(error.after, _LONGEST_WAIT))
+        self._on_wait(f"{error}; trying again in {wait:g} s")
+        self._pause(wait)
 
     def send_once(self, request: Request) -> Answer:
         """Send ``request`` once and read the answer whole; errors as in `send`."""
