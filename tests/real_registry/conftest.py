@@ -1,4 +1,5 @@
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def repository_name(request: pytest.FixtureRequest) -> str:
     """A repository for this test alone."""
-    return "".join(letter if letter.isalnum() else "-" for letter in request.node.name.lower())[:100].strip("-")
+    name: str = request.node.originalname
+    return f"{name.replace('_', '-')[:80].strip('-')}/{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture

@@ -241,7 +241,9 @@ def test_a_full_disk_at_the_registry_is_said_and_the_repeat_succeeds(
 def small_disk(place: Path) -> Iterator[Path]:
     """Mount a file system that the large layer does not fit on."""
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, text=True
+    )
     if done.returncode:
         pytest.skip("this machine lets nobody mount: " + done.stderr.strip())
     try:
