@@ -73,21 +73,30 @@ class Stage:
 
 @dataclass(frozen=True)
 class Dockerfile:
-    """All stages of a file, global ARG defaults written into FROM."""
+    """All stages of a file, global ARG defaults written into FROM.
+
+    Attributes:
+        declared: Every ARG before the first FROM, with or without a default.
+        stray: Instructions before the first FROM that may not stand there.
+    """
 
     path: str
     stages: tuple[Stage, ...]
+    declared: frozenset[str] = frozenset()
+    stray: tuple[Instruction, ...] = ()
 
     @cached_property
     def final(self) -> tuple[Stage, ...]:
-        """The last stage and, before it, the stages of this file that it is built on, base first."""
-        chain: list[Stage] = []
-        name = self.stages[-1].alias or str(len(self.stages) - 1)
-        known = {stage.alias or str(index): stage for index, stage in enumerate(self.stages)}
-        while name in known and known[name] not in chain:
-            chain.append(known[name])
-            name = known[name].base
-        return tuple(reversed(chain))
+        """The last stage with what it is built on."""
+        return self.chain(self.stages[-1])
+
+    def chain(self, stage: Stage) -> tuple[Stage, ...]:
+        """A stage and, before it, the stages of this file that it is built on, base first."""
+        known = {item.alias or str(index): item for index, item in enumerate(self.stages)}
+        found = [stage]
+        while found[-1].base in known and known[found[-1].base] not in found:
+            found.append(known[found[-1].base])
+        return tuple(reversed(found))
 
     def final_instructions(self, *names: str) -> tuple[Instruction, ...]:
         """What the shipped image is made with, in order."""
@@ -127,6 +136,8 @@ def parse(text: str, path: str) -> Dockerfile:
         raise NotADockerfile(str(error).splitlines()[0]) from None
     stages: list[tuple[Instruction, list[Instruction]]] = []
     defaults: dict[str, str] = {}
+    declared: set[str] = set()
+    stray: list[Instruction] = []
     for command in parsed:
         instruction = Instruction(
             command.cmd.upper(),
@@ -140,12 +151,17 @@ def parse(text: str, path: str) -> Dockerfile:
             stages.append((instruction, []))
         elif stages:
             stages[-1][1].append(instruction)
-        elif instruction.name == "ARG" and "=" in instruction.text:
-            name, _, value = instruction.text.partition("=")
-            defaults[name] = value.strip("\"'")
+        elif instruction.name == "ARG":
+            for word in instruction.values:
+                name, given, value = word.partition("=")
+                declared.add(name)
+                defaults |= {name: value.strip("\"'")} if given else {}
+        else:
+            stray.append(instruction)
     if not stages:
         raise NotADockerfile("it has no FROM")
-    return Dockerfile(path, tuple(_stage(first, rest, defaults) for first, rest in stages))
+    made = tuple(_stage(first, rest, defaults) for first, rest in stages)
+    return Dockerfile(path, made, frozenset(declared), tuple(stray))
 
 
 def _stage(first: Instruction, rest: list[Instruction], defaults: dict[str, str]) -> Stage:

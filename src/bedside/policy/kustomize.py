@@ -18,6 +18,20 @@ class Kustomization:
         """Paths of the files and directories that it names."""
         return frozenset(_joined(self.directory, item.text) for item in self.node.at("resources").items()) - {""}
 
+    @property
+    def lists_nothing(self) -> bool:
+        """Whether it takes in nothing at all, which makes it useless."""
+        fields = (
+            "resources",
+            "bases",
+            "components",
+            "generators",
+            "helmCharts",
+            "configMapGenerator",
+            "secretGenerator",
+        )
+        return not any(self.node.at(field).items() for field in fields)
+
     def covers(self, path: str) -> bool:
         """Whether ``path`` lies in its directory, or is named in its ``resources`` from outside."""
         parts = path.split("/")

@@ -302,8 +302,13 @@ class _Builder:
             self.documents.append(node)
         elif source.name == ".gitlab-ci.yml":
             self.workflows.append(Workflow(source.path, node, gitlab=True))
-        elif node.at("jobs").pairs() and any(key == "on" for key, _ in node.pairs()):
+        elif "/.github/workflows/" in f"/{source.path}" or (
+            node.at("jobs").pairs() and any(key == "on" for key, _ in node.pairs())
+        ):
             self.workflows.append(Workflow(source.path, node))
+        elif node.at("metadata").pairs() and (api or kind or node.at("metadata", "name")):
+            missing = "kind" if api else "apiVersion" if kind else "kind and no apiVersion"
+            self.problem("BED-INP-010", source.path, node.line, f"this has metadata, and no {missing}: it is no object")
 
     def picture(self, names: frozenset[str], *, whole: bool) -> Picture:
         patches = frozenset().union(*(item.patches for item in self.kustomizations))

@@ -11,13 +11,14 @@ from bedside.policy.place import Hit, Place
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One requirement. ``version`` is set where ``==`` or ``===`` names exactly one."""
+    """One requirement. ``version`` is set where ``==`` or ``===`` names exactly one; ``extras`` stand in brackets."""
 
     name: str
     version: str | None
     hashed: bool
     url: str | None
     place: Place
+    extras: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ def parse(text: str, path: str) -> RequirementsFile:
 
 def _entry(parsed: Requirement, hashed: bool, place: Place) -> Entry:
     exact = [item.version for item in parsed.specifier if item.operator in ("==", "===") and "*" not in item.version]
-    return Entry(canonicalize_name(parsed.name), exact[0] if len(exact) == 1 else None, hashed, parsed.url, place)
+    version = exact[0] if len(exact) == 1 else None
+    return Entry(canonicalize_name(parsed.name), version, hashed, parsed.url, place, frozenset(parsed.extras))
 
 
 def _logical_lines(text: str) -> list[tuple[int, int, str]]:

@@ -20,11 +20,11 @@ ENDPOINT_LAG = 5
 def probe_paths(picture: Picture) -> Iterator[Hit]:
     """A probe of a path that the application does not have fails for ever."""
     for container, _, probe in _serving_probes(picture):
-        path = probe.at("httpGet", "path")
-        if path and not _routed(picture, path.text, "GET"):
-            yield Hit(
-                place(path), f"{container.title} is probed at {path.text}, which is no GET route of the application"
-            )
+        asked = probe.at("httpGet")
+        path = asked.at("path").text or "/"  # the API server's own default
+        if asked and not _routed(picture, path, "GET"):
+            where = place(asked.at("path") or asked)
+            yield Hit(where, f"{container.title} is probed at {path}, which is no GET route of the application")
 
 
 def probe_ports(picture: Picture) -> Iterator[Hit]:
@@ -47,7 +47,7 @@ def _unheard(picture: Picture, container: Container, port: Node) -> bool:
         return True
     return any(
         built.node is container.node and _listens_on(built, image) not in (None, port.text)
-        for built, image in _built(picture)
+        for built, image in built(picture)
     )
 
 
@@ -61,13 +61,13 @@ def _probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
 
 def _serving_probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
     """Probes of the containers that the application's own image runs in."""
-    own = {id(container.node) for container in _application_containers(picture)}
+    own = {id(container.node) for container in application_containers(picture)}
     for container, name, probe in _probes(picture):
         if id(container.node) in own:
             yield container, name, probe
 
 
-def _application_containers(picture: Picture) -> tuple[Container, ...]:
+def application_containers(picture: Picture) -> tuple[Container, ...]:
     """The one container of each pod behind a Service; none where a sidecar makes it unclear."""
     return tuple(pod.containers[0] for pod in picture.serving if len(pod.containers) == 1)
 
@@ -127,7 +127,7 @@ def ingress_paths(picture: Picture) -> Iterator[Hit]:
 
 def _serves_application(picture: Picture, owner: KubeObject, name: str) -> bool:
     service = picture.find("Service", owner.namespace, name)
-    own = {id(container.pod) for container in _application_containers(picture)}
+    own = {id(container.pod) for container in application_containers(picture)}
     return service is not None and any(id(pod) in own for pod in picture.selected(service))
 
 
@@ -168,7 +168,7 @@ def _mounts_metrics(picture: Picture) -> bool:
 
 def listening_port(picture: Picture) -> Iterator[Hit]:
     """The port that the image's command listens on is the port that the pod declares."""
-    for container, image in _built(picture):
+    for container, image in built(picture):
         port = _listens_on(container, image)
         if port is not None and container.ports and port not in container.ports:
             where = place(container.node.at("ports"))
@@ -184,16 +184,16 @@ def _listens_on(container: Container, image: Dockerfile) -> str | None:
     return port if port.isdigit() else None
 
 
-def _built(picture: Picture) -> Iterator[tuple[Container, Dockerfile]]:
+def built(picture: Picture) -> Iterator[tuple[Container, Dockerfile]]:
     """Containers and the Dockerfile that their image is made by; only where both are one."""
-    containers = _application_containers(picture)
+    containers = application_containers(picture)
     if len(picture.dockerfiles) == 1 and len(containers) == 1:
         yield containers[0], picture.dockerfiles[0]
 
 
 def users(picture: Picture) -> Iterator[Hit]:
     """A pod user that is not the image's cannot read or write what the image gave to its own user."""
-    for container, image in _built(picture):
+    for container, image in built(picture):
         uid = container.effective("runAsUser")
         user = image.user.text.partition(":")[0] if image.user else ""
         if uid and user.isdigit() and uid.text != user:
@@ -219,7 +219,7 @@ def _numeric_id(image: Dockerfile, user: str) -> str | None:
 
 def versions(picture: Picture) -> Iterator[Hit]:
     """One version, written in label, tag, environment and code, is the same everywhere."""
-    for container in _application_containers(picture):
+    for container in application_containers(picture):
         said = sorted(_versions(picture, container), key=lambda item: item[1].place)
         for version, hit in said[1:]:
             first, other = said[0]
@@ -240,7 +240,7 @@ def _versions(picture: Picture, container: Container) -> Iterator[tuple[str, Hit
         value = container.environment[name].at("value") if name in container.environment else None
         if value:
             yield _bare(value.text), Hit(place(value), f"the variable {name}")
-    own = any(built is container for built, _ in _built(picture))
+    own = any(built is container for built, _ in built(picture))
     for path, spec in picture.specs.items() if own else ():
         model = spec.get("model")
         version = model.get("version") if isinstance(model, dict) else None
@@ -269,6 +269,8 @@ def replicas_beside_autoscaler(picture: Picture) -> Iterator[Hit]:
 def budget_against_replicas(picture: Picture) -> Iterator[Hit]:
     """A disruption budget that never allows one pod to go blocks every node drain and upgrade."""
     for item in picture.of("PodDisruptionBudget"):
+        if not item.spec.at("minAvailable") and not item.spec.at("maxUnavailable"):
+            yield Hit(place(item.spec), f"{item.title} does not say how many pods may go: none may")
         for pod in picture.pods:
             if not same_namespace(pod.owner, item) or pod.owner.kind not in ("Deployment", "StatefulSet"):
                 continue
@@ -304,7 +306,7 @@ def _blocks(budget: KubeObject, replicas: int) -> bool:
 
 def startup_budget(picture: Picture) -> Iterator[Hit]:
     """A startup budget under the load time kills the pod while it loads, again and again."""
-    for container in _application_containers(picture):
+    for container in application_containers(picture):
         needed = _load_seconds(picture)
         probe = container.node.at("startupProbe")
         budget = _budget(probe) if probe else None
@@ -328,7 +330,7 @@ def _load_seconds(picture: Picture) -> float | None:
         for key, value in measured.items()
         if "load" in key and key.endswith("seconds") and isinstance(value, int | float)
     ]
-    for container in _application_containers(picture):
+    for container in application_containers(picture):
         entry = container.environment.get("MODEL_LOAD_SECONDS")
         if entry is not None and entry.at("value").number is not None:
             found.append(float(entry.at("value").text))
@@ -359,10 +361,11 @@ def _drain(container: Container) -> int:
 
 def required_variables(picture: Picture) -> Iterator[Hit]:
     """A variable that the code cannot do without and no manifest sets ends the process at its first line."""
-    for container, image in _built(picture):
-        given = set(container.environment) | {
-            name for item in image.final_instructions("ENV") for name, _ in item.pairs()
+    for container, image in built(picture):
+        given = {
+            name for name, entry in container.environment.items() if entry.at("value").text or entry.at("valueFrom")
         }
+        given |= {name for item in image.final_instructions("ENV") for name, _ in item.pairs()}
         if container.node.at("envFrom"):
             continue
         for app in picture.applications:

@@ -60,8 +60,18 @@ def _unguarded(picture: Picture, direction: str, meaning: str) -> Iterator[Hit]:
             )
         for item in policies:
             for rule in item.spec.at(direction.lower()).items():
-                if not rule.at("from").items() and not rule.at("to").items() and not rule.at("ports").items():
+                peers = rule.at("from" if direction == "Ingress" else "to").items()
+                anyone = all(_everybody(peer) for peer in peers)
+                if anyone and (direction == "Ingress" or not rule.at("ports").items()):
                     yield Hit(place(rule), f"{item.title} allows all {direction.lower()} of {pod.owner.title}")
+
+
+def _everybody(peer: Node) -> bool:
+    """Whether a peer is every pod there is: any namespace, and no pod selector that leaves one out."""
+    spaces, pods, block = (peer.at(name) for name in ("namespaceSelector", "podSelector", "ipBlock"))
+    asked = [child for selector in (spaces, pods) for _, group in selector.pairs() for _, child in group.entries]
+    anywhere = block.at("cidr").text in ("0.0.0.0/0", "::/0") and not block.at("except").items()
+    return (spaces.kind == "map" and not asked) or anywhere
 
 
 def _governs(policy: KubeObject, pod: Pod, direction: str) -> bool:
@@ -118,6 +128,10 @@ def entry_tls(picture: Picture) -> Iterator[Hit]:
         covered = {host.text for entry in item.spec.at("tls").items() for host in entry.at("hosts").items()}
         if not item.spec.at("tls").items():
             yield Hit(place(item.spec), f"{item.title} answers in clear: it has no TLS")
+        for entry in item.spec.at("tls").items():
+            elsewhere = any("cert" in key for key, _ in item.annotations.pairs())
+            if not entry.at("secretName") and not elsewhere:
+                yield Hit(place(entry), f"{item.title} names no certificate: callers get the controller's own")
         for host in hosts:
             if (
                 covered

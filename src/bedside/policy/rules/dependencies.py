@@ -8,12 +8,14 @@ from importlib.resources import files
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from bedside.policy.applications import imported
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
-from bedside.policy.requirement_files import RequirementsFile
+from bedside.policy.requirement_files import Entry, RequirementsFile
 from bedside.policy.shell import Command
 
 _DEVELOPMENT = (
@@ -150,13 +152,20 @@ def incomplete(picture: Picture) -> Iterator[Hit]:
     for item in _installed(picture):
         if not item.entries or any(entry.version is None for entry in item.entries):
             continue
-        needed = {child for name in item.names for child in _table("closure").get(name, [])}
-        missing = sorted(needed - item.names)
+        asking = [row for entry in item.entries for row in _needs(entry)]
+        missing = sorted({child for row in asking for child in row} - item.names)
         if missing:
             known = len(item.names & set(_table("closure")))
             message = f"{item.path} pins {known} packages without what they need; at least {len(missing)} float: "
             message += ", ".join(missing[:5])
             yield Hit(item.entries[0].place, message)
+
+
+def _needs(entry: Entry) -> Iterator[list[str]]:
+    """What one pinned package needs in this version, as far as the table says."""
+    for row in _table("closure").get(entry.name, ()):
+        if entry.version and SpecifierSet(row["versions"]).contains(entry.version, prereleases=True):
+            yield row["needs"]
 
 
 def blocked_fix(picture: Picture) -> Iterator[Hit]:
@@ -248,3 +257,63 @@ def development_tools(picture: Picture) -> Iterator[Hit]:
         for entry in item.entries:
             if picture.dockerfiles and entry.name in _DEVELOPMENT:
                 yield Hit(entry.place, f"{entry.name} is a tool for development")
+
+
+_PROVIDED_BY = {
+    "sklearn": "scikit-learn",
+    "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
+    "onnxruntime": "onnxruntime",
+    "torch": "torch",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "pandas": "pandas",
+    "joblib": "joblib",
+    "fastapi": "fastapi",
+    "flask": "flask",
+    "pydantic": "pydantic",
+    "uvicorn": "uvicorn",
+    "gunicorn": "gunicorn",
+    "hypercorn": "hypercorn",
+    "requests": "requests",
+    "httpx": "httpx",
+}
+"""Import names and programs of serving code, with the distribution of each."""
+
+_FLAVOURS = {
+    "xgboost": ("xgboost-cpu",),
+    "onnxruntime": ("onnxruntime-gpu",),
+    "pydantic": ("fastapi",),
+}
+"""Other distributions that bring the same import, or bring it along by their own promise."""
+
+
+def undeclared(picture: Picture) -> Iterator[Hit]:
+    """What is imported and only locked because something else needs it is gone at the next lock."""
+    sources = [item for item in picture.requirements if item.abstract] or _installed(picture)
+    if (
+        len(sources) != 1
+        or len(picture.dockerfiles) != 1
+        or any(text.startswith("-r") for text, _ in sources[0].options)
+    ):
+        return
+    (source,) = sources
+    directory = source.path.rpartition("/")[0]
+    (image,) = picture.dockerfiles
+    copied = [source.strip("./") for item in image.final_instructions("COPY", "ADD") for source in item.values[:-1]]
+    shipped = [app for app in picture.applications if any(_within(app.path, source) for source in copied)]
+    used = {name: app.path for app in shipped for name in imported(app.tree)}
+    command = image.start_command()
+    used |= {command.program: image.path} if command else {}
+    for name, path in used.items():
+        wanted = _PROVIDED_BY.get(name)
+        beside = path.startswith(directory + "/") if directory else True
+        brought = any("standard" in entry.extras for entry in source.entries)  # fastapi[standard] brings its server
+        named = {wanted, *_FLAVOURS.get(name, ())} & source.names or (brought and name == "uvicorn")
+        if wanted and beside and source.entries and not named:
+            yield Hit(source.entries[0].place, f"{path} uses {name}, which {source.path} does not name")
+
+
+def _within(path: str, source: str) -> bool:
+    """Whether a file lies at or below what a COPY names, wherever the context begins."""
+    return not source or f"/{source}/" in f"/{path}/"

@@ -35,22 +35,39 @@ def claims(picture: Picture) -> Iterator[Hit]:
 def config_maps(picture: Picture) -> Iterator[Hit]:
     """A pod whose ConfigMap does not exist never starts."""
     for pod in picture.pods:
-        for node in _config_references(pod, "configMap", "configMapKeyRef", "configMapRef"):
+        for node in config_references(pod, "configMap", "configMapKeyRef", "configMapRef"):
             if picture.whole and not _has(picture, "ConfigMap", pod, node) and node.text != "kube-root-ca.crt":
                 yield Hit(place(node), f"{pod.owner.title} reads the ConfigMap {node.text}, which no file defines")
+        yield from _missing_keys(picture, pod)
+
+
+def _missing_keys(picture: Picture, pod: Pod) -> Iterator[Hit]:
+    for container in pod.all_containers:
+        for entry in container.node.at("env").items():
+            asked = entry.at("valueFrom", "configMapKeyRef")
+            name, key = asked.at("name").text, asked.at("key")
+            held = (
+                picture.find("ConfigMap", pod.owner.namespace, name) if key and not asked.at("optional").true else None
+            )
+            keys = (
+                {one for field in ("data", "binaryData") for one, _ in held.node.at(field).pairs()} if held else set()
+            )
+            if held is not None and key.text not in keys:
+                yield Hit(place(key), f"{container.title} reads the key {key.text}, which the ConfigMap {name} lacks")
 
 
 def secrets(picture: Picture) -> Iterator[Hit]:
     """A Secret that nothing here makes has to be there first, and nobody is told."""
     made = _made_secrets(picture)
     for pod in picture.pods:
-        named = _config_references(pod, "secret", "secretKeyRef", "secretRef")
+        named = config_references(pod, "secret", "secretKeyRef", "secretRef")
         for node in [*named, *(item.at("name") for item in pod.spec.at("imagePullSecrets").items())]:
             if picture.whole and node and node.text not in made and not _has(picture, "Secret", pod, node):
                 yield Hit(place(node), f"{pod.owner.title} reads the Secret {node.text}, which no file here defines")
 
 
-def _config_references(pod: Pod, volume_kind: str, key_reference: str, whole_reference: str) -> list[Node]:
+def config_references(pod: Pod, volume_kind: str, key_reference: str, whole_reference: str) -> list[Node]:
+    """Names of the ConfigMaps or Secrets that a pod cannot start without."""
     found: list[Node] = []
     field = "secretName" if volume_kind == "secret" else "name"
     for volume in pod.spec.at("volumes").items():
@@ -66,12 +83,23 @@ def _config_references(pod: Pod, volume_kind: str, key_reference: str, whole_ref
 
 
 def _made_secrets(picture: Picture) -> set[str]:
-    made = {item.spec.at("target", "name").text or item.name for item in picture.of("ExternalSecret")}
+    made = {item.spec.at("target", "name").text or item.name for item in picture.of("ExternalSecret") if _filled(item)}
     made |= {item.spec.at("template", "metadata", "name").text or item.name for item in picture.of("SealedSecret")}
     made |= {item.spec.at("secretName").text for item in picture.of("Certificate")}
     for item in picture.of("SecretProviderClass"):
         made |= {entry.at("secretName").text for entry in item.spec.at("secretObjects").items()}
     return made
+
+
+def _filled(item: KubeObject) -> bool:
+    """Whether an ExternalSecret says what to fetch, and from where."""
+    entries = [*item.spec.at("data").items(), *item.spec.at("dataFrom").items()]
+    fetched = all(entry.at("remoteRef", "key") or entry.at("sourceRef") for entry in item.spec.at("data").items())
+    return (
+        bool(entries)
+        and fetched
+        and (bool(item.spec.at("secretStoreRef", "name")) or all(entry.at("sourceRef") for entry in entries))
+    )
 
 
 def _has(picture: Picture, kind: str, pod: Pod, node: Node) -> bool:
@@ -100,12 +128,23 @@ def route_backends(picture: Picture) -> Iterator[Hit]:
         if service is None:
             yield Hit(place(name), f"{owner.title} sends to the Service {name.text}, which no file defines")
             continue
+        if not service.spec.at("selector") and not _endpoints(picture, service):
+            yield Hit(place(name), f"{owner.title} sends to the Service {name.text}, which selects no pods")
+            continue
         ports = service.spec.at("ports").items()
         offered = {value.text for item in ports for value in (item.at("port"), item.at("name")) if value}
         if port and port.text not in offered:
             yield Hit(
                 place(port), f"{owner.title} sends to port {port.text}, which the Service {name.text} does not have"
             )
+
+
+def _endpoints(picture: Picture, service: KubeObject) -> bool:
+    """Whether something else than a selector says where a Service sends to."""
+    sliced = any(item.labels.get("kubernetes.io/service-name") == service.name for item in picture.of("EndpointSlice"))
+    return (
+        sliced or bool(service.spec.at("externalName")) or picture.defines("Endpoints", service.namespace, service.name)
+    )
 
 
 def _backends(picture: Picture) -> Iterator[tuple[KubeObject, Node, Node]]:
@@ -147,6 +186,8 @@ def scale_targets(picture: Picture) -> Iterator[Hit]:
                 place(target.at("name")),
                 f"{item.title} scales the {kind} {target.at('name').text}, which no file defines",
             )
+        elif item.kind == "HorizontalPodAutoscaler" and not target.at("apiVersion"):
+            yield Hit(place(target), f"{item.title} names no apiVersion of its {kind}, and so finds none")
 
 
 def service_selectors(picture: Picture) -> Iterator[Hit]:
@@ -170,7 +211,8 @@ def workload_selectors(picture: Picture) -> Iterator[Hit]:
     for pod in picture.pods:
         selector = pod.owner.spec.at("selector")
         made = pod.owner.kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet") and not pod.owner.relabelled
-        if made and selector.kind != "absent" and not (selector.pairs() and selects(selector, pod.labels)):
+        asked = [*selector.at("matchLabels").pairs(), *selector.at("matchExpressions").items()]
+        if made and selector.kind != "absent" and not (asked and selects(selector, pod.labels)):
             yield Hit(place(selector), f"{pod.owner.title} has a selector that does not take its own pods")
 
 
@@ -208,13 +250,16 @@ def monitor_selectors(picture: Picture) -> Iterator[Hit]:
         return
     for item in picture.of("PodMonitor", "ServiceMonitor"):
         selector = item.spec.at("selector")
+        field = "podMetricsEndpoints" if item.kind == "PodMonitor" else "endpoints"
+        if selector.kind == "absent" or not item.spec.at(field).items():
+            yield Hit(place(item.spec), f"{item.title} does not say what to scrape")
+            continue
         if item.spec.at("namespaceSelector"):
             continue
         ports = _monitored_ports(picture, item, selector)
         if ports is None:
             yield Hit(place(selector), f"{item.title} selects nothing that any file defines")
             continue
-        field = "podMetricsEndpoints" if item.kind == "PodMonitor" else "endpoints"
         for endpoint in item.spec.at(field).items():
             port = endpoint.at("port")
             if port and port.text not in ports:
@@ -249,7 +294,7 @@ def unlisted(picture: Picture) -> Iterator[Hit]:
     """A manifest beside a kustomization that does not list it is never applied."""
     for one in picture.kustomizations:
         named = {node.text.rpartition("/")[2] for node in one.node.walk() if node.kind == "scalar"}
-        for item in picture.objects if one.resources else ():
+        for item in picture.objects if one.resources or one.lists_nothing else ():
             directory, _, name = item.place.file.rpartition("/")
             if directory == one.directory and name not in named:
                 yield Hit(

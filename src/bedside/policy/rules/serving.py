@@ -240,11 +240,36 @@ _GUARDS = (
 def _reads_credentials(app: Application) -> bool:
     """Whether anything in the file uses a guard, or asks for the header that carries a credential."""
     for node in app.nodes:
-        if isinstance(node, ast.Name | ast.Attribute) and name_of(node) in _GUARDS:
+        if isinstance(node, ast.Name | ast.Attribute) and name_of(node) in _GUARDS and not _powerless(app, node):
             return True
         if isinstance(node, ast.Constant) and str(node.value).lower() in ("authorization", "x-api-key"):
             return True
     return False
+
+
+def _powerless(app: Application, guard: ast.Name | ast.Attribute) -> bool:
+    """Whether every function of this file that a guard depends on lets everybody through: none raises or calls on."""
+    if name_of(guard) not in ("Depends", "Security"):
+        return False
+    given = [call.args[0] for call in app.calls if call.func is guard and call.args]
+    local = [app.functions[name_of(item)] for item in given if name_of(item) in app.functions]
+    return bool(local) and len(local) == len(given) and not any(_refuses(function) for function in local)
+
+
+def _refuses(function: Function) -> bool:
+    harmless = (
+        *("Path", "read_text", "strip", "get", "lower", "split", "encode", "decode", "getenv", "compare_digest"),
+        *("len", "str", "int", "format", "debug", "info", "warning", "error"),
+    )
+    if any(isinstance(node, ast.Raise | ast.Assert) for node in ast.walk(function)):
+        return True
+    return any(name_of(call.func) not in harmless and not _is_parameter(function, call) for call in calls(function))
+
+
+def _is_parameter(function: Function, call: ast.Call) -> bool:
+    """Whether a call stands in the signature, as ``Header()`` does in an annotation."""
+    signature = [function.args, *function.decorator_list]
+    return any(node is call for part in signature for node in ast.walk(part))
 
 
 def _guarded_by_mesh(picture: Picture) -> bool:
@@ -273,15 +298,30 @@ def always_ready(picture: Picture) -> Iterator[Hit]:
                 for node in function.body
                 if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
             ]
-            constant = (
-                len(body) == 1
-                and isinstance(body[0], ast.Return)
-                and body[0].value is not None
-                and _is_literal(body[0].value)
+            depends = any(
+                name_of(node) in _GUARDS
+                for part in (function.args, *function.decorator_list)
+                for node in ast.walk(part)
+                if isinstance(node, ast.Name | ast.Attribute)
             )
-            if route.health == "readiness" and constant:
-                yield Hit(app.at(function), f"{function.name} says ready without looking at the model")
+            if route.health == "readiness" and body and not depends and not _can_say_no(body):
+                yield Hit(app.at(function), f"{function.name} answers success whatever the model does")
 
 
-def _is_literal(node: ast.expr) -> bool:
-    return all(isinstance(child, ast.Constant | ast.Dict | ast.List | ast.Tuple | ast.Load) for child in ast.walk(node))
+_ANSWERS = ("JSONResponse", "Response", "PlainTextResponse", "ORJSONResponse", "jsonify", "dict", "bool", "len", "str")
+_PASSING = range(200, 400)
+
+
+def _can_say_no(body: list[ast.stmt]) -> bool:
+    """Whether a handler may answer anything but success: it raises, sets a status, or asks somebody else."""
+    for node in (child for statement in body for child in ast.walk(statement)):
+        if isinstance(node, ast.Raise | ast.Assert | ast.Subscript | ast.Tuple):
+            return True  # what is missing raises, too; a tuple is a status in Flask and a rule of its own elsewhere
+        if isinstance(node, ast.Call) and name_of(node.func) not in _ANSWERS:
+            return True
+        status = keyword(node, "status_code") or keyword(node, "status") if isinstance(node, ast.Call) else None
+        if status is not None and not (isinstance(status, ast.Constant) and status.value in _PASSING):
+            return True
+        if isinstance(node, ast.Assign) and any(name_of(target) == "status_code" for target in node.targets):
+            return True
+    return False

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from bedside.policy.kubernetes import Container, Pod, place, seconds_of_sleep
+from bedside.policy.kubernetes import Container, Pod, place, seconds_of_sleep, selects
 from bedside.policy.kustomize import split_image
 from bedside.policy.picture import Picture, same_namespace
 from bedside.policy.place import Hit
@@ -64,7 +64,9 @@ def sized_scratch(picture: Picture) -> Iterator[Hit]:
     """An emptyDir without a limit fills the node's disk and evicts its neighbours."""
     for pod in picture.serving:
         for volume in pod.spec.at("volumes").items():
-            if volume.at("emptyDir").kind != "absent" and not volume.at("emptyDir", "sizeLimit"):
+            nothing = [key for key, _ in volume.pairs()] == ["name"]  # which the API server makes an emptyDir
+            scratch = volume.at("emptyDir").kind != "absent" or nothing
+            if scratch and not volume.at("emptyDir", "sizeLimit"):
                 yield Hit(place(volume), f"the volume {volume.at('name').text} of {pod.owner.title} has no size limit")
 
 
@@ -138,6 +140,7 @@ def threads(picture: Picture) -> Iterator[Hit]:
             limit = quantity(container.node.at("resources", "limits", "cpu").text)
             entry = container.environment.get("OMP_NUM_THREADS")
             value = entry.at("value").number if entry is not None else None
+            entry = entry if entry is not None and (entry.at("value") or entry.at("valueFrom")) else None
             accelerated = any(key.endswith("/gpu") for key, _ in container.node.at("resources", "limits").pairs())
             if limit is None or accelerated or container.node.at("envFrom"):
                 continue
@@ -181,8 +184,8 @@ def spread(picture: Picture) -> Iterator[Hit]:
         if _many(picture, pod) and not apart:
             yield Hit(place(spec), f"all pods of {pod.owner.title} may be placed on one node")
         for item in spec.at("topologySpreadConstraints").items():
-            wanted = item.at("labelSelector", "matchLabels").strings()
-            if not wanted.items() <= pod.labels.items():
+            counted = item.at("labelSelector")
+            if counted.kind == "absent" or not selects(counted, pod.labels):
                 yield Hit(place(item), f"a spread constraint of {pod.owner.title} does not count its own pods")
 
 

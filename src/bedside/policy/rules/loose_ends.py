@@ -1,0 +1,156 @@
+"""Things that are there and lead nowhere: what nothing mounts, reads or reaches, and objects without a home."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from bedside.policy.kubernetes import Container, KubeObject, Pod, place, selects
+from bedside.policy.picture import Picture, same_namespace
+from bedside.policy.place import Hit, Place
+from bedside.policy.rules.references import config_references
+
+
+def unmounted_volumes(picture: Picture) -> Iterator[Hit]:
+    """A volume that no container mounts: what was to be kept, or read, there is kept nowhere."""
+    for pod in picture.pods:
+        mounted = {
+            entry.at("name").text
+            for container in pod.all_containers
+            for field in ("volumeMounts", "volumeDevices")
+            for entry in container.node.at(field).items()
+        }
+        had = {volume.at("name").text for volume in pod.spec.at("volumes").items()}
+        had |= {item.at("metadata", "name").text for item in pod.owner.spec.at("volumeClaimTemplates").items()}
+        for volume in pod.spec.at("volumes").items() if mounted <= had else ():  # else one name is misspelt
+            name = volume.at("name").text
+            if name and name not in mounted:
+                yield Hit(place(volume), f"no container of {pod.owner.title} mounts its volume {name}")
+
+
+def unused(picture: Picture) -> Iterator[Hit]:
+    """An object that is made for a pod and that no pod uses: the pod runs with something else, or with nothing."""
+    if not picture.whole or picture.grows or not picture.serving:
+        return
+    if any(_dangles(picture, pod) for pod in picture.pods):
+        return  # one name is spelt in two ways, which is a finding of its own
+    said = Counter(node.text for item in picture.objects for node in item.node.walk() if node.kind == "scalar")
+    for item in picture.of("ServiceAccount", "ConfigMap", "PersistentVolumeClaim"):
+        applied = any(item.place.file in one.resources for one in picture.kustomizations)
+        found = item.labels or item.annotations.pairs()  # sidecars find their objects by label
+        once = said[item.name] == 1 and not any(item.name in text for text in said if text != item.name)
+        shared = item.kind == "ServiceAccount" and any(same_namespace(pod.owner, item) for pod in picture.serving)
+        if not applied or (found and not shared):
+            continue
+        if once or (shared and not _runs_as(picture, item) and _namesake(picture, item)):
+            yield Hit(item.place, f"nothing here uses {item.title}")
+
+
+def _dangles(picture: Picture, pod: Pod) -> bool:
+    account = pod.spec.at("serviceAccountName").text
+    claims = [volume.at("persistentVolumeClaim", "claimName").text for volume in pod.spec.at("volumes").items()]
+    asked = [("ServiceAccount", account), *(("PersistentVolumeClaim", claim) for claim in claims)]
+    asked += [
+        ("ConfigMap", node.text) for node in config_references(pod, "configMap", "configMapKeyRef", "configMapRef")
+    ]
+    return any(name and not picture.defines(kind, pod.owner.namespace, name) for kind, name in asked)
+
+
+def _runs_as(picture: Picture, account: KubeObject) -> bool:
+    return any(pod.spec.at("serviceAccountName").text == account.name for pod in picture.pods) or any(
+        subject.at("kind").text == "ServiceAccount" and subject.at("name").text == account.name
+        for binding in picture.of("RoleBinding", "ClusterRoleBinding")
+        for subject in binding.node.at("subjects").items()
+    )
+
+
+def _namesake(picture: Picture, account: KubeObject) -> bool:
+    """Whether a workload has its name, and so was to run as it."""
+    return any(pod.owner.name == account.name for pod in picture.serving)
+
+
+def homeless(picture: Picture) -> Iterator[Hit]:
+    """A tree with a Namespace whose pods name none: they go wherever the shell of the day points."""
+    for namespace in picture.of("Namespace"):
+        for one in picture.kustomizations:
+            if namespace.place.file not in one.resources or one.node.at("namespace"):
+                continue
+            for pod in picture.serving:
+                if not pod.owner.namespace and pod.owner.place.file in one.resources:
+                    yield Hit(pod.owner.place, f"{pod.owner.title} is not put into {namespace.title}")
+
+
+def closed_to_entry(picture: Picture) -> Iterator[Hit]:
+    """Every way in is denied and none is opened: what the entry point sends never arrives."""
+    for pod in picture.serving:
+        governing = [
+            item
+            for item in picture.of("NetworkPolicy")
+            if same_namespace(item, pod.owner)
+            and selects(item.spec.at("podSelector"), pod.labels)
+            and ("Ingress" in _directions(item))
+        ]
+        near = [item for item in picture.of("NetworkPolicy") if same_namespace(item, pod.owner)]
+        aimed = [item for item in near if any(selects(item.spec.at("podSelector"), one.labels) for one in picture.pods)]
+        opened = any(item.spec.at("ingress").items() for item in governing) or len(aimed) < len(near)
+        if id(pod) in picture.entered and governing and not opened and not picture.of("CiliumNetworkPolicy"):
+            where = governing[0]
+            yield Hit(where.place, f"{where.title} keeps out what the entry point sends to {pod.owner.title}")
+
+
+def _directions(policy: KubeObject) -> set[str]:
+    return {item.text for item in policy.spec.at("policyTypes").items()} or {"Ingress"}
+
+
+def unwritable_volume(picture: Picture) -> Iterator[Hit]:
+    """A claim belongs to root until fsGroup says otherwise: a user that is not root cannot write to it."""
+    for pod in picture.pods:
+        grouped = pod.spec.at("securityContext", "fsGroup") or pod.spec.at("securityContext", "supplementalGroups")
+        if grouped or any(_is_root(container) for container in pod.init_containers):
+            continue
+        kept = {
+            volume.at("name").text
+            for volume in pod.spec.at("volumes").items()
+            if volume.at("persistentVolumeClaim") or volume.at("ephemeral")
+        }
+        kept |= {item.at("metadata", "name").text for item in pod.owner.spec.at("volumeClaimTemplates").items()}
+        for container in pod.containers:
+            for mount in container.node.at("volumeMounts").items():
+                writes = mount.at("name").text in kept and not mount.at("readOnly").true
+                if writes and _is_nobody(container):
+                    yield Hit(
+                        place(mount), f"{container.title} cannot write to {mount.at('mountPath').text}: no fsGroup"
+                    )
+
+
+def _is_root(container: Container) -> bool:
+    return container.effective("runAsUser").number in (None, 0)
+
+
+def _is_nobody(container: Container) -> bool:
+    number = container.effective("runAsUser").number
+    return number not in (None, 0) or (number is None and container.effective("runAsNonRoot").true)
+
+
+def empty_variables(picture: Picture) -> Iterator[Hit]:
+    """A variable that is only named is empty: the code gets no value, and no error."""
+    for pod in picture.pods:
+        for container in pod.all_containers:
+            for entry in container.node.at("env").items():
+                if [key for key, _ in entry.pairs()] == ["name"]:
+                    yield Hit(place(entry), f"{entry.at('name').text} of {container.title} has no value")
+
+
+def missing_files(picture: Picture) -> Iterator[Hit]:
+    """A kustomization that names a file that is not there builds nothing at all."""
+    if not picture.whole:
+        return
+    for one in picture.kustomizations:
+        for path in sorted(one.resources):
+            below = path.removeprefix(one.directory + "/" if one.directory else "")
+            local = below != path or not one.directory  # what lies above may not have been named to us
+            remote = ":" in below or "." in below.partition("/")[0].removesuffix(".yaml").removesuffix(".yml")
+            if local and not remote and not _there(picture, path):
+                yield Hit(Place(one.node.file), f"{one.node.file} lists {path}, which is not there")
+
+
+def _there(picture: Picture, path: str) -> bool:
+    return path in picture.names or any(name.startswith(path + "/") for name in picture.names)
