@@ -61,9 +61,33 @@ def _unguarded(picture: Picture, direction: str, meaning: str) -> Iterator[Hit]:
         for item in policies:
             for rule in item.spec.at(direction.lower()).items():
                 peers = rule.at("from" if direction == "Ingress" else "to").items()
-                anyone = all(_everybody(peer) for peer in peers)
-                if anyone and (direction == "Ingress" or not rule.at("ports").items()):
-                    yield Hit(place(rule), f"{item.title} allows all {direction.lower()} of {pod.owner.title}")
+                if all(_everybody(peer) for peer in peers):
+                    yield from _opened(picture, item, rule, pod, direction)
+
+
+def _opened(picture: Picture, policy: KubeObject, rule: Node, pod: Pod, direction: str) -> Iterator[Hit]:
+    """What a rule for everybody opens; ports that are only scraped are meant to be, and egress by port is a limit."""
+    ports = {port.at("port").text for port in rule.at("ports").items()} - {""}
+    if not ports:
+        yield Hit(place(rule), f"{policy.title} allows all {direction.lower()} of {pod.owner.title}")
+    elif direction == "Ingress" and ports - _scraped(picture, pod):
+        opened = ", ".join(sorted(ports - _scraped(picture, pod)))
+        yield Hit(place(rule), f"{policy.title} lets every pod of the cluster reach port {opened} of {pod.owner.title}")
+
+
+def _scraped(picture: Picture, pod: Pod) -> set[str]:
+    """Names and numbers of the ports that are called after metrics, by the pod or by a Service before it."""
+    entries = [
+        (port.at("name").text, port.at("containerPort").text)
+        for c in pod.containers
+        for port in c.node.at("ports").items()
+    ]
+    for service in picture.of("Service"):
+        if same_namespace(service, pod.owner) and pod in picture.selected(service):
+            for port in service.spec.at("ports").items():
+                target = port.at("targetPort") or port.at("port")
+                entries.append((port.at("name").text, target.text))
+    return {text for name, target in entries if "metric" in name or "monitor" in name for text in (name, target)}
 
 
 def _everybody(peer: Node) -> bool:

@@ -8,7 +8,7 @@ from bedside.policy.dockerfiles import Dockerfile, Instruction, Stage
 from bedside.policy.kustomize import split_image
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
-from bedside.policy.rules.workloads import SECRET_NAME
+from bedside.policy.rules.credentials import SECRET_NAME
 from bedside.policy.shell import Command
 
 _DATA = (".csv", ".tsv", ".parquet", ".dcm", ".nii", ".nii.gz", ".feather", ".sqlite", ".db", ".xlsx", ".edf", ".hl7")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bedside.policy.kubernetes import place
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
-from bedside.policy.rules.workloads import SECRET_NAME
+from bedside.policy.rules.credentials import SECRET_NAME
 from bedside.policy.shell import Command
 from bedside.policy.shipments import IMAGE_SCAN_ACTIONS, push_target, pushes
 from bedside.policy.workflows import Step, Workflow

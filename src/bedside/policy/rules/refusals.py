@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from bedside.policy.kubernetes import Container, KubeObject, Pod, place
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
+from bedside.policy.rules.schema import has_schema
 from bedside.policy.yamltree import Node
 
+_KNOWN_GROUPS = ("cert-manager.io", "external-secrets.io", "gateway.networking.k8s.io", "monitoring.coreos.com")
 _HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
 _HOOKS = ("httpGet", "tcpSocket", "exec", "sleep")
 _SOURCES = ("configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef", "fileKeyRef")
@@ -23,7 +25,7 @@ _TARGETS = {"Utilization": "averageUtilization", "AverageValue": "averageValue",
 def refused(picture: Picture) -> Iterator[Hit]:
     """The schema takes it and the API server does not: the whole apply stops there, half done."""
     for item in picture.objects:
-        if not item.name and not item.node.at("metadata", "generateName") and "$" not in item.kind:
+        if not item.name and not item.node.at("metadata", "generateName") and _stored(item):
             yield Hit(item.place, f"{item.kind} has no name")
         match item.kind:
             case "HorizontalPodAutoscaler":
@@ -40,6 +42,11 @@ def refused(picture: Picture) -> Iterator[Hit]:
         yield from _volumes(pod)
         for container in pod.all_containers:
             yield from _container(container)
+
+
+def _stored(item: KubeObject) -> bool:
+    """Whether the API server keeps it: settings of tools have a kind too, and no name."""
+    return has_schema(item) or item.group in _KNOWN_GROUPS
 
 
 def _container(container: Container) -> Iterator[Hit]:

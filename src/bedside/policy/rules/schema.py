@@ -31,6 +31,11 @@ def violations(picture: Picture) -> Iterator[Hit]:
             yield Hit(place(_node(item, error)), f"{item.title}: {where} {_complaint(error)}")
 
 
+def has_schema(item: KubeObject) -> bool:
+    """Whether Kubernetes itself knows the kind."""
+    return _validator(item.kind.lower(), _short(item.node.at("apiVersion").text)) is not None
+
+
 def _node(item: KubeObject, error: ValidationError) -> Node:
     return item.node.at(*error.instance_path)
 

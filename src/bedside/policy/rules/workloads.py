@@ -8,12 +8,6 @@ from bedside.policy.kustomize import split_image
 from bedside.policy.picture import Picture, same_namespace
 from bedside.policy.place import Hit
 
-SECRET_NAME = re.compile(
-    r"(?i)(?<!cluster_)(?<!discovery_)(password|passwd|secret|token|api_?key|private_?key|credential|access_?key)(?!.*(file|path|name|url|ttl|lifetime|expir|algorithm|type|enabled))"
-)
-
-_CREDENTIAL_KEYS = ("tls.key", "key", ".dockerconfigjson", ".dockercfg", "id_rsa", "ssh-privatekey")
-_CREDENTIAL_TYPES = ("kubernetes.io/basic-auth", "kubernetes.io/ssh-auth", "kubernetes.io/dockerconfigjson")
 _SCRATCH = frozenset(("/tmp", "/var/tmp"))  # noqa: S108 - paths in a container, where this process never writes
 
 
@@ -372,43 +366,3 @@ def image_digest(picture: Picture) -> Iterator[Hit]:
                     place(container.node.at("image")),
                     f"{container.title} runs {container.image}, which is not named by digest",
                 )
-
-
-def secret_values(picture: Picture) -> Iterator[Hit]:
-    """A credential in clear in a manifest is in the repository, in its history and in every describe."""
-    for pod in picture.pods:
-        for container in pod.all_containers:
-            for name, entry in container.environment.items():
-                value = entry.at("value").text
-                if (
-                    value
-                    and SECRET_NAME.search(name)
-                    and not value.startswith(("$(", "/", "http"))
-                    and value.lower() not in ("true", "false")
-                ):
-                    yield Hit(place(entry), f"{container.title} gets {name} in clear")
-    for item in picture.of("ConfigMap"):
-        for key, node in item.node.at("data").pairs():
-            if (
-                SECRET_NAME.search(key)
-                and node.text
-                and "\n" not in node.text
-                and not node.text.startswith(("/", "http", "$"))
-            ):
-                yield Hit(place(node), f"{item.title} holds {key} in clear")
-
-
-def secret_objects(picture: Picture) -> Iterator[Hit]:
-    """base64 is not encryption: a Secret with its values among the manifests is a credential in the repository."""
-    for item in picture.of("Secret"):
-        for field in ("data", "stringData"):
-            for key, node in item.node.at(field).pairs():
-                credential = (
-                    SECRET_NAME.search(key) or key in _CREDENTIAL_KEYS or item.node.at("type").text in _CREDENTIAL_TYPES
-                )
-                if (
-                    credential
-                    and node.text
-                    and not re.search(r"[<{$]|(?i:change|replace|example|placeholder)", node.text)
-                ):
-                    yield Hit(place(node), f"{item.title} carries the value of {key}")
