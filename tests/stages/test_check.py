@@ -69,9 +69,11 @@ def test_a_good_deployment_passes_with_every_tool_asked(deployment: Path) -> Non
 
 
 def test_a_finding_names_the_file_as_the_user_did(deployment: Path) -> None:
-    (deployment / "k8s/budget.yaml").unlink()
+    (deployment / "k8s/claim.yaml").unlink()
+    listed = deployment / "k8s/kustomization.yaml"
+    listed.write_text(listed.read_text().replace("  - claim.yaml\n", ""))
     report = stage.check(["icu"], runner=None, today=TODAY)
-    assert [(item.rule, item.file) for item in report.findings] == [("BED-K8S-012", "icu/k8s/deployment.yaml")]
+    assert [(item.rule, item.file) for item in report.findings] == [("BED-REF-002", "icu/k8s/deployment.yaml")]
 
 
 def test_a_missing_tool_is_said_for_each(deployment: Path) -> None:
