@@ -38,8 +38,11 @@ class Running:
     def signal(self) -> None:
         self.child.send_signal(signal.SIGTERM)
 
-    def ask(self, method: str = "GET", path: str = "/readyz", body: str | None = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.wait_for("listening")["port"], timeout=15)
+    def ask(
+        self, method: str = "GET", path: str = "/readyz", body: str | None = None, *, admin: bool = False
+    ) -> tuple[int, Any]:
+        port = self.wait_for("listening")["admin_port" if admin else "port"]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
         with contextlib.closing(connection):
             connection.request(method, path, body, {"content-type": "application/json"})
             response = connection.getresponse()

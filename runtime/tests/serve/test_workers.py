@@ -86,10 +86,22 @@ def test_a_worker_that_is_killed_is_replaced_and_nobody_notices(tmp_path: Path) 
 def test_a_start_that_fails_ends_all_with_its_exit_code_and_its_reason(tmp_path: Path) -> None:
     with several(tmp_path, fail=True, serve={"failed_exit_seconds": 3.0}) as process:
         process.wait_for("failed")
-        until(lambda: process.ask()[1]["status"] == "failed")
-        assert process.ask()[1]["reason"] == "golden-mismatch"
+        until(lambda: process.ask(admin=True)[1]["status"] == "failed")
+        assert process.ask(admin=True)[1]["reason"] == "golden-mismatch"
         assert process.ask(path="/startupz")[0] == 503
         assert process.child.wait(15) == 3
+
+
+def test_the_reason_of_a_start_that_fails_stands_until_all_have_ended(tmp_path: Path) -> None:
+    with several(tmp_path, fail=True, serve={"failed_exit_seconds": 0.5}) as process:
+        process.wait_for("failed")
+        until(lambda: process.ask(admin=True)[1]["status"] == "failed")
+        with contextlib.suppress(ConnectionError, http.client.HTTPException):
+            while process.child.poll() is None:
+                report = process.ask(admin=True)[1]
+                assert (report["status"], report["reason"]) == ("failed", "golden-mismatch")
+        said = [json.loads(line) for line in process.log.read_text().splitlines()]
+        assert {line["reason"] for line in said if line["event"] == "failed"} == {"golden-mismatch"}
 
 
 def test_a_replacement_that_cannot_start_does_not_end_those_who_answer(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bedside_runtime.serve.handover import EVERY_SECONDS, Told
+from bedside_runtime.serve.lifecycle import State
 
 if TYPE_CHECKING:
     from bedside_runtime.serve.probes import Report
@@ -73,6 +74,14 @@ class Worker:
     def ready(self) -> bool:
         """Whether patients may be sent to it."""
         return self.report is not None and self.report.ready and self._silent < STALE_SECONDS
+
+    @property
+    def failure(self) -> str | None:
+        """The code that it failed with; a worker that failed says so while it drains too."""
+        report = self.report
+        if report is None or report.status not in (State.FAILED, State.DRAINING) or report.reason == report.status:
+            return None
+        return report.reason
 
     @property
     def hung(self) -> bool:

@@ -100,9 +100,10 @@ class Workers:
             status = reason = str(State.DRAINING)
         elif any(worker.ready for worker in self._workers.values()):
             status = reason = str(State.READY)
+        elif failures := [worker.failure for worker in self._workers.values() if worker.failure is not None]:
+            status, reason = str(State.FAILED), failures[0]
         else:
-            found = max(reports, key=lambda report: report.status == State.FAILED, default=None)
-            status, reason = (found.status, found.reason) if found else (str(State.LOADING),) * 2
+            status, reason = (reports[0].status, reports[0].reason) if reports else (str(State.LOADING),) * 2
         return Report(self._started and self._failure is None, reason == State.READY, status, reason, self.detail)
 
     async def exposition(self) -> str:
@@ -169,9 +170,7 @@ class Workers:
 
     def _fail(self, worker: Worker, code: int) -> None:
         """End: what this worker met, the others will meet too, and nobody else answers."""
-        report = worker.report
-        said = report is not None and report.status == State.FAILED
-        self._failure = report.reason if report and said else "worker-ended"
+        self._failure = worker.failure or "worker-ended"
         self._codes.append(code or _FORCED)
         self._log.error("failed", reason=self._failure, exit_code=code)
         self._stop.set()
