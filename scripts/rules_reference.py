@@ -9,6 +9,7 @@ from typing import Any
 
 from bedside.findings import Severity
 from bedside.policy import rulebook
+from bedside.provenance.rules import rules as found_by_scans
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,6 +39,9 @@ FAMILIES = {
     "INP": "Reading and accepting",
 }
 
+SCANS = {"SCN": "Scans", "TRU": "Trust policy"}
+"""Families of the findings of `bedside scan` and of the trust policy, which have no cases as `check` has them."""
+
 
 def pages() -> dict[str, str]:
     """Every page by its file name: one a family, and the list of all."""
@@ -45,6 +49,10 @@ def pages() -> dict[str, str]:
     made = {
         f"{family.lower()}.md": MADE + "\n".join(_family(family, title, base, known)).rstrip() + "\n"
         for family, title in FAMILIES.items()
+    }
+    made |= {
+        f"{family.lower()}.md": MADE + "\n".join(_scans(family, title)).rstrip() + "\n"
+        for family, title in SCANS.items()
     }
     return made | {"README.md": MADE + "\n".join(_index()) + "\n"}
 
@@ -62,6 +70,19 @@ def _index() -> Iterator[str]:
         for name, rule in rulebook.rules().items():
             if name.split("-")[1] == family:
                 yield f"| [{name}]({family.lower()}.md#{name.lower()}) | {rule.title} | {rule.severity.value} |"
+    for family, title in SCANS.items():
+        yield f"\n## {title}\n\n| finding | what it is | severity |\n|---|---|---|"
+        for name, found in found_by_scans().items():
+            if name.split("-")[1] == family:
+                yield f"| [{name}]({family.lower()}.md#{name.lower()}) | {found.title} | {found.severity.value} |"
+
+
+def _scans(family: str, title: str) -> Iterator[str]:
+    yield f"# {title}\n"
+    for name, found in found_by_scans().items():
+        if name.split("-")[1] == family:
+            yield f'<a id="{name.lower()}"></a>\n## {name}: {found.title}\n'
+            yield f"{found.severity.value}. {found.reason} {found.remedy}\n"
 
 
 def _family(family: str, title: str, base: Mapping[str, str], known: list[Any]) -> Iterator[str]:

@@ -53,6 +53,18 @@ class ReferenceInvalid(UsageError):
     remedy = "Write host[:port]/repository[:tag][@sha256:...]."
 
 
+class KeyInvalid(UsageError):
+    """A file or service gives no key that can be signed or verified with. The message never holds a key or password."""
+
+    remedy = "Name a P-256 or Ed25519 key in PEM, or one of `cosign generate-key-pair`; COSIGN_PASSWORD opens it."
+
+
+class TrustInvalid(UsageError):
+    """A trust policy cannot be read, so nothing can be measured with it."""
+
+    remedy = "Correct the trust policy; docs/trust.md has every key of it."
+
+
 class SpecInvalid(BedsideError):
     """bedside.toml, or a file that it names, is not valid; every problem is a finding."""
 
@@ -72,10 +84,22 @@ class ImageInvalid(VerificationFailed):
     remedy = "Take the image again from where it was built; nothing of this one was used."
 
 
+class NotTrusted(VerificationFailed):
+    """An image or a release is not what the trust policy asks for; every reason is a finding."""
+
+    remedy = "Do not run it. Find out who made it; sign it, or scan it anew, only once you know."
+
+
 class ToolFailed(BedsideError):
     """An outside tool or service failed or is missing."""
 
     exit_code = 4
+
+
+class ScanIncomplete(ToolFailed):
+    """A scan could not look at everything, or at nothing; what it did not look at is never called clean."""
+
+    remedy = "Mend what is named and scan again; until then the image counts as not scanned."
 
 
 class RegistryFailed(ToolFailed):

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bedside.errors import KeyInvalid, UsageError
 from bedside.image import layout
+from bedside.image.attached import InLayout, InRegistry, Place
 from bedside.image.credentials import CredentialStore, auth_files
 from bedside.image.reference import Reference
 from bedside.image.registry import Repository
@@ -14,6 +16,8 @@ from bedside.image.transport import Session, certificates
 from bedside.locking.environments import EnvironmentCache, cache_directory
 from bedside.locking.uv import Uv
 from bedside.process import Runner, Subprocess
+from bedside.provenance import keyless, keys, kms
+from bedside.provenance.keys import Signer
 from bedside.stages.build import Builder
 
 
@@ -70,3 +74,55 @@ def repository(
     )
     with session:
         yield Repository(session, reference.repository)
+
+
+@contextmanager
+def place(
+    target: str,
+    *,
+    name: str | None = None,
+    ca_file: Path | None = None,
+    plain_http: bool = False,
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Iterator[Place]:
+    """Give the image that ``target`` names: the directory of a layout, or a reference to a registry.
+
+    Args:
+        target: What a person typed; a directory that is there is never taken for a reference.
+        name: Name or digest of the image where a layout holds several.
+        ca_file: Certificates to believe beside the system's.
+        plain_http: No TLS; only for a registry on this machine.
+        on_wait: Told why and how long, where the registry is asked again.
+    """
+    if Path(target).exists():
+        opened = layout.open_layout(Path(target))
+        yield InLayout(opened, opened.find(name))
+        return
+    reference = Reference.parse(target)
+    if reference.tag is None and reference.digest is None:
+        raise UsageError(f"{target} names no image: neither a tag nor a digest", remedy="Name it by its digest.")
+    with repository(reference, ca_file=ca_file, plain_http=plain_http, on_wait=on_wait) as reached:
+        yield InRegistry(reached, reached.get(reference.digest or reference.tag or ""))
+
+
+def signer(named: str, ask: Callable[[], str]) -> Signer:
+    """Return what signs: a key of AWS KMS (``awskms://...``), or the private key in a file.
+
+    Args:
+        named: Where the key is.
+        ask: Asks the person for the password of an encrypted key; only where COSIGN_PASSWORD does not say it.
+    """
+    if named.startswith(kms.SCHEME):
+        return kms.open_key(named)
+    try:
+        data = Path(named).read_bytes()
+    except OSError as error:
+        raise KeyInvalid(
+            f"the key {named} cannot be read: {error.strerror}", remedy="Name a file with a key."
+        ) from None
+    said = os.environ.get("COSIGN_PASSWORD")
+    return keys.read_private(data, lambda: (ask() if said is None else said).encode())
+
+
+identifies = keyless.identifies
+"""Whether a bundle was signed without a key by an identity: asked of Sigstore, where the extra is installed."""

@@ -1,5 +1,6 @@
 """A release on disk: loaded when it is whole, refused for every way of tampering with it."""
 
+import base64
 import hashlib
 import json
 import os
@@ -12,14 +13,23 @@ import joblib
 import msgspec
 import pytest
 from cohort import DIED, FRAME, NUMBERS, PROBABILITY, asked, rows
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from bedside_runtime import contract, environment, loading
+from bedside_runtime import contract, environment, loading, signature, signing_key
 from bedside_runtime.__main__ import main
 from bedside_runtime.contract import Contract, File, Golden, Model, Serve
-from bedside_runtime.errors import BedsideRuntimeError, EnvironmentMismatch, GoldenMismatch, IntegrityError
+from bedside_runtime.errors import (
+    BedsideRuntimeError,
+    EnvironmentMismatch,
+    GoldenMismatch,
+    IntegrityError,
+    SignatureInvalid,
+)
 
 NAMES = [item.name for item in NUMBERS]
 
@@ -228,3 +238,85 @@ def test_a_request_that_is_none_is_refused_with_a_sentence(capsys: pytest.Captur
     assert done.returncode == 2
     assert "stdin cannot be read" in done.stderr
     assert BedsideRuntimeError.__name__ not in done.stderr
+
+
+# -- signed releases
+
+
+@pytest.fixture
+def key(release: Path) -> Path:
+    """Sign the release, and return the public key."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    path = release.parent / "release.pub"
+    path.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    signed = (
+        *sorted(item.path for item in contract.decode((release / "contract.json").read_bytes()).files),
+        "contract.json",
+    )
+    sha256 = {name: described(release, name).sha256 for name in signed}
+    statement = {
+        "_type": signature.STATEMENT,
+        "subject": [{"name": "icu", "digest": {"sha256": signature.root(list(sha256.values()))}}],
+        "predicateType": signature.PREDICATE,
+        "predicate": {
+            "serialization": {"method": "files", "hash_type": "sha256"},
+            "resources": [{"name": name, "algorithm": "sha256", "digest": digest} for name, digest in sha256.items()],
+        },
+    }
+    payload = json.dumps(statement).encode()
+    made = private.sign(signature.pae(payload), ec.ECDSA(hashes.SHA256()))
+    envelope = {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": signature.PAYLOAD_TYPE,
+        "signatures": [{"sig": base64.b64encode(made).decode()}],
+    }
+    (release / "contract.sig").write_text(json.dumps({"mediaType": signature.BUNDLE, "dsseEnvelope": envelope}))
+    return path
+
+
+def test_a_signed_release_loads_with_the_key_that_signed_it(release: Path, key: Path) -> None:
+    (release / "measurements.json").write_text("{}")
+    assert main(["verify", str(release), "--key", str(key)]) == 0
+
+
+def test_the_key_may_be_named_by_the_environment(
+    release: Path, key: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BEDSIDE_RELEASE_KEY", str(key))
+    assert main(["verify", str(release)]) == 0
+    (release / "contract.sig").unlink()
+    assert main(["verify", str(release), "--json"]) == 3
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["code"] == "signature-invalid"
+
+
+def reseal(release: Path) -> None:
+    """Make another release of it that is whole in itself: a file more, and a contract that names it."""
+    (release / "more.txt").write_text("more")
+    found = contract.decode((release / "contract.json").read_bytes())
+    files = tuple(sorted((*found.files, described(release, "more.txt")), key=lambda item: item.path))
+    seal(release, msgspec.structs.replace(found, files=files))
+
+
+UNSIGNED: dict[str, Callable[[Path], object]] = {
+    "no signature": lambda at: (at / "contract.sig").unlink(),
+    "an empty signature": lambda at: (at / "contract.sig").write_bytes(b""),
+    "another release, whole in itself": reseal,
+    "a flipped bit": lambda at: flip(at / "contract.sig"),
+    "a file that nobody signed": lambda at: (at / "more.txt").write_text("more"),
+}
+
+
+@pytest.mark.parametrize("case", UNSIGNED)
+def test_where_a_key_is_given_nothing_else_than_what_it_signed_loads(release: Path, key: Path, case: str) -> None:
+    UNSIGNED[case](release)
+    with pytest.raises(SignatureInvalid):
+        loading.load(release, key=signing_key.read(key))
+
+
+def test_a_key_that_cannot_be_used_is_refused_before_anything_is_loaded(release: Path, key: Path) -> None:
+    assert main(["verify", str(release), "--key", str(release / "nothing.pub")]) == 2
+    key.write_text("no key")
+    assert main(["verify", str(release), "--key", str(key)]) == 2
+    other = ec.generate_private_key(ec.SECP384R1()).public_key()
+    key.write_bytes(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    assert main(["serve", str(release), "--key", str(key), "--port", "0", "--admin-port", "0"]) == 2

@@ -5,6 +5,7 @@ Results go to stdout, one JSON value; errors to stderr. The process ends with th
 
 import argparse
 import json
+import os
 import resource
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from bedside_runtime.serve import server, workers
 from bedside_runtime.serve.entrance import Address, Listening
 from bedside_runtime.serve.handover import Handed
 from bedside_runtime.serve.logs import EventLog
+from bedside_runtime.signature import Verifies
 
 Action: TypeAlias = Callable[[argparse.Namespace], None]
 
@@ -61,7 +63,7 @@ def _answer(_: argparse.Namespace) -> None:
 
 def _verify(arguments: argparse.Namespace) -> None:
     """Load the release, replay its golden cases, say what was measured."""
-    loaded = loading.load(arguments.directory, digest=arguments.digest)
+    loaded = loading.load(arguments.directory, digest=arguments.digest, key=_key(arguments))
     _say(
         {
             "digest": loaded.digest,
@@ -87,7 +89,7 @@ def _progress(name: str, done: int, count: int) -> None:
 
 def _serve(arguments: argparse.Namespace) -> None:
     """Serve a release until a signal ends it; ends the process with its exit code."""
-    load = server.release(arguments.directory, arguments.digest)
+    load = server.release(arguments.directory, arguments.digest, _key(arguments))
     if arguments.worker is not None:
         index, connections, reports = arguments.worker
         entrance = Handed(connections, reports)
@@ -99,6 +101,15 @@ def _serve(arguments: argparse.Namespace) -> None:
             workers.serve((sys.executable, *sys.orig_argv[1:]), settings, ports, EventLog(), local=arguments.local)
         )
     server.end(server.serve(load, ports, EventLog(), local=arguments.local))
+
+
+def _key(arguments: argparse.Namespace) -> Verifies | None:
+    """Return how the key that is named verifies; its library is needed only where one is."""
+    if not arguments.key:
+        return None
+    from bedside_runtime import signing_key  # needs the extra `signature`, which no other release does
+
+    return signing_key.read(Path(arguments.key))
 
 
 def _worker(said: str) -> tuple[int, int, int]:
@@ -140,6 +151,11 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("directory", type=Path, metavar="DIR")
         if name in ("verify", "serve"):
             verb.add_argument("--digest", help="the release digest that it must have")
+            verb.add_argument(
+                "--key",
+                default=os.environ.get("BEDSIDE_RELEASE_KEY"),
+                help="public key in PEM that contract.sig must be signed with; BEDSIDE_RELEASE_KEY by default",
+            )
         if name == "choose-engine":
             verb.add_argument("--engine", choices=["native", "auto", *engines.PREFERENCE], default="auto")
         if name == "serve":

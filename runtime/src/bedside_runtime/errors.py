@@ -45,6 +45,23 @@ class IntegrityError(BedsideRuntimeError):
     remedy = "Restore the release from where it was packaged, or package it again."
 
 
+class SignatureInvalid(IntegrityError):
+    """The release must be signed by a key that is trusted here, and it is not."""
+
+    code = "signature-invalid"
+    remedy = "Sign the release with `bedside sign`, or find out who changed it."
+
+
+class SignatureKeyInvalid(BedsideRuntimeError):
+    """The key that releases must be signed with is missing or is none."""
+
+    exit_code = 2
+    code = "signature-key-invalid"
+    remedy = (
+        "Mount the public key of `bedside sign`, a P-256 key in PEM, and name it with --key or BEDSIDE_RELEASE_KEY."
+    )
+
+
 class EnvironmentMismatch(BedsideRuntimeError):
     """The Python or the libraries here are not the ones that were validated."""
 

@@ -10,16 +10,17 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from bedside_runtime import adapters, canonical, contract, environment, golden
+from bedside_runtime import adapters, canonical, contract, environment, golden, signature
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.contract import Contract, EngineName, Serve
 from bedside_runtime.errors import ContractInvalid, IntegrityError
+from bedside_runtime.signature import Verifies
 
 Stage: TypeAlias = Literal["loading", "verifying"]
 
 CARD = "model_card.json"
 
-_UNCOVERED = frozenset({contract.FILE_NAME, "contract.sig", "measurements.json"})
+_UNCOVERED = frozenset({contract.FILE_NAME, signature.FILE_NAME, "measurements.json"})
 """Files of a release that contract.json cannot or does not cover; the last two never reach the model."""
 
 
@@ -53,6 +54,7 @@ def load(
     on_stage: Callable[[Stage], None] = lambda _: None,
     on_contract: Callable[[Contract], None] = lambda _: None,
     digest: str | None = None,
+    key: Verifies | None = None,
 ) -> Loaded:
     """Load the release in ``directory``, or refuse it.
 
@@ -61,15 +63,17 @@ def load(
         on_stage: Told what is being done.
         on_contract: Given the contract once every file has been compared with it.
         digest: The release digest it must have, with or without ``sha256:``.
+        key: What its signature must verify with; ``None`` where no key is given.
 
     Raises:
         IntegrityError: A file is missing, unexpected, a link, or not the one that was validated.
+        SignatureInvalid: A key is given, and the release is not signed with it.
         ContractInvalid: contract.json is not one.
         EnvironmentMismatch: Another Python or other distributions than validated.
         ForbiddenGlobal, ModelMismatch, LibraryMissing: The model cannot be loaded; see ``adapters``.
         GoldenMismatch, OutputInvalid: It does not answer as validated.
     """
-    # 1. Read each file once; no links, nothing outside of the directory.
+    # 1. Read each file once; no links, nothing outside of the directory. Where a key is given, it signed these bytes.
     # 2. The contract's sha256 is the digest asked for, and its form is canonical.
     # 3. Exactly the files of the contract, each of its size and sha256.
     # 4. The Python and every distribution here are the validated ones.
@@ -77,7 +81,7 @@ def load(
     # 6. Replay the golden cases, alone and in a batch.
     on_stage("loading")
     clock = _Clock()
-    found, files = verified(directory, digest)  # 1, 2, 3
+    found, files = verified(directory, digest, key)  # 1, 2, 3
     on_contract(found)
     clock.lap("files")
     notes = environment.require(found.environment, environment.fingerprint())  # 4
@@ -101,13 +105,17 @@ def _card(files: Mapping[str, bytes]) -> Any:  # noqa: ANN401 - any JSON value
         raise ContractInvalid(f"{CARD} cannot be read: {error}") from None
 
 
-def verified(directory: Path, digest: str | None = None) -> tuple[Contract, dict[str, bytes]]:
+def verified(
+    directory: Path, digest: str | None = None, key: Verifies | None = None
+) -> tuple[Contract, dict[str, bytes]]:
     """Return the contract of a release and all of its files, each read once and compared.
 
     Raises:
-        IntegrityError, ContractInvalid: As `load`.
+        IntegrityError, SignatureInvalid, ContractInvalid: As `load`.
     """
     files = dict(_read_all(directory))
+    if key is not None:
+        _signed(files, key)
     found = _contract(files, digest)
     _compare(found, files)
     return found, files
@@ -146,6 +154,13 @@ def golden_cases(found: Contract, files: Mapping[str, bytes]) -> tuple[golden.Ca
     if len(cases) != found.golden.cases:
         raise IntegrityError(f"{len(cases)} golden cases stand in the file; {found.golden.cases} were validated")
     return cases
+
+
+def _signed(files: Mapping[str, bytes], key: Verifies) -> None:
+    """Compare what the key signed with the bytes that were read, before anything of them is parsed."""
+    signable = (files.keys() - _UNCOVERED) | (files.keys() & {contract.FILE_NAME})
+    here = {path: hashlib.sha256(files[path]).hexdigest() for path in signable}
+    signature.require(files.get(signature.FILE_NAME), key, here)
 
 
 class _Clock:

@@ -24,6 +24,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "check": "Find what makes a deployment unsafe, above all between its files.",
         "manifests": "Write everything that a release needs in a cluster.",
         "build": "Make the image of a release, reproducibly and without an engine.",
+        "sign": "Sign a release, or an image with what is known about it.",
         "push": "Bring an image to a registry by digest, and read it back.",
     }
 )

@@ -1,29 +1,55 @@
 """`bedside verify`."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from bedside import wiring
 from bedside.cli import console
+from bedside.provenance.trust import Verdict
+from bedside.stages import trust as trusting
 from bedside.stages.verify import verify
+from bedside_runtime.contract import FILE_NAME
 
 
 @click.command
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target")
 @click.option("--digest", help="The release digest that it must have.")
 @click.option("--digests-only", is_flag=True, help="Compare files only; do not run the golden cases.")
+@click.option("--trust", type=click.Path(path_type=Path), help="Trust policy that it must satisfy: trust.toml.")
+@click.option("--image", help="Which image, by name or digest, where a layout holds several.")
+@click.option("--ca-file", type=click.Path(path_type=Path), help="PEM certificates to believe beside the system's.")
+@click.option("--plain-http", is_flag=True, help="Talk without TLS; for a registry on this machine only.")
 @click.option("--json", "as_json", is_flag=True, help="Write the result to stdout as JSON.")
-def command(target: Path, digest: str | None, digests_only: bool, as_json: bool) -> None:
-    """Recompute and compare everything about the release in TARGET.
+def command(
+    target: str,
+    digest: str | None,
+    digests_only: bool,
+    trust: Path | None,
+    image: str | None,
+    ca_file: Path | None,
+    plain_http: bool,
+    as_json: bool,
+) -> None:
+    """Recompute and compare everything about TARGET: a release, or with --trust an image.
 
-    Every file is compared with its recorded size and sha256, nothing may be missing or added, and the release's
-    own runtime answers every golden case in the locked environment. Exit code 3 where anything differs.
+    Every file of a release is compared with its recorded size and sha256, nothing may be missing or added, and its
+    own runtime answers every golden case in the locked environment. With --trust, it must be signed as the policy asks.
+    An image is named by the directory of its layout or as HOST/REPOSITORY@sha256:...; --trust judges its signatures
+    and statements. Exit code 3 where anything differs.
     """
+    if trust is not None and not (Path(target) / FILE_NAME).is_file():
+        opened = wiring.place(target, name=image, ca_file=ca_file, plain_http=plain_http, on_wait=console.note)
+        with opened as place:
+            policy, now = trusting.read_policy(trust), datetime.now(UTC)
+            verdict = trusting.demand(place, policy, now, wiring.identifies)
+        _trusted(str(place.descriptor.digest), verdict, as_json=as_json)
+        return
     tools = wiring.tools()
     with console.steps() as on_step:
         verified = verify(
-            target,
+            Path(target),
             runner=tools.runner,
             environments=tools.environments,
             digest=digest,
@@ -31,6 +57,9 @@ def command(target: Path, digest: str | None, digests_only: bool, as_json: bool)
             on_step=on_step,
         )
     release, measured = verified.release, verified.measured
+    if trust is not None:
+        verdict = trusting.demand_release(release, trusting.read_policy(trust), datetime.now(UTC))
+        _noted(verdict)
     proof = f", {measured['cases']} golden cases answered as validated" if measured is not None else ""
     console.done(f"{release.contract.ref}: {len(release.contract.files)} files compared{proof}")
     if as_json:
@@ -44,3 +73,18 @@ def command(target: Path, digest: str | None, digests_only: bool, as_json: bool)
         )
     else:
         console.line(f"sha256:{release.digest}")
+
+
+def _trusted(digest: str, verdict: Verdict, *, as_json: bool) -> None:
+    _noted(verdict)
+    kinds = sorted({item.predicate_type for item in verdict.statements})
+    console.done(f"{digest} is trusted: signed by {', '.join(verdict.signers) or 'nobody'}, {len(kinds)} statements")
+    if as_json:
+        console.result({"digest": digest, "signers": list(verdict.signers), "statements": kinds})
+    else:
+        console.line(digest)
+
+
+def _noted(verdict: Verdict) -> None:
+    for item in trusting.notes(verdict):
+        console.note(f"warning: {item.message}. {item.remedy} [{item.rule}]")

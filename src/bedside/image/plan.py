@@ -127,6 +127,7 @@ def plan(
     dependencies: str,
     runtime: str,
     epoch: int = 0,
+    signature: File | None = None,
 ) -> ImagePlan:
     """Return what the image of a release is.
 
@@ -137,6 +138,7 @@ def plan(
         dependencies: The lock without bedside-runtime.
         runtime: The lock's entry of bedside-runtime.
         epoch: Seconds since 1970 that the image shall carry as its time.
+        signature: contract.sig of a release that is signed; no digest of the release covers it.
 
     Raises:
         UsageError: The release was packaged for a machine that images are not made for.
@@ -148,7 +150,11 @@ def plan(
         release=release,
         base=base,
         platform=platform(contract),
-        layers=(Installed("dependencies", dependencies), Installed("runtime", runtime), *_copied(contract, release)),
+        layers=(
+            Installed("dependencies", dependencies),
+            Installed("runtime", runtime),
+            *_copied(contract, release, signature),
+        ),
         execution=_execution(contract, release, base, annotations),
         annotations=annotations,
         created=_rfc3339(epoch),
@@ -187,12 +193,12 @@ def pyvenv(base: Base, contract: Contract) -> str:
     return f"home = {home}\ninclude-system-site-packages = false\nversion = {contract.environment.python}\n"
 
 
-def _copied(contract: Contract, release: str) -> tuple[Copied, ...]:
+def _copied(contract: Contract, release: str, signature: File | None) -> tuple[Copied, ...]:
     data = seam.encode(contract)
-    own = File(path=seam.FILE_NAME, sha256=release, size=len(data))
+    own = (File(path=seam.FILE_NAME, sha256=release, size=len(data)), *((signature,) if signature is not None else ()))
     code = tuple(item for item in contract.files if not item.path.startswith(_LAST))
     model = tuple(item for item in contract.files if item.path.startswith(_LAST))
-    return tuple(layer for layer in (Copied("code", code), Copied("model", (own, *model))) if layer.files)
+    return tuple(layer for layer in (Copied("code", code), Copied("model", (*own, *model))) if layer.files)
 
 
 def _execution(contract: Contract, release: str, base: Base, labels: Mapping[str, str]) -> Execution:

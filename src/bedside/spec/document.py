@@ -27,6 +27,9 @@ class ModelSection(Section):
     artifact: str = Field(description="The model file, relative to bedside.toml.")
     card: str = Field(description="The model card, a JSON object.")
     code: _Words = Field(default=(), description="Python modules that loading or transform(rows) needs.")
+    signed: bool = Field(
+        default=False, description="Whether its runtime can verify contract.sig, with the public key that it is given."
+    )
 
 
 class EnvironmentSection(Section):

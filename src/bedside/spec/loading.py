@@ -40,6 +40,7 @@ class ModelSpec:
     artifact: Path
     card: Path
     code: tuple[Path, ...]
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +270,7 @@ class _Reading:
                 artifact=root / model.artifact,
                 card=root / model.card,
                 code=tuple(root / name for name in model.code),
+                signed=model.signed,
             ),
             environment=EnvironmentSpec(environment.python, root / environment.requirements),
             inputs=tuple(_input(section) for _, section in inputs),

@@ -27,8 +27,10 @@ from bedside.image.plan import Copied, ImagePlan, Installed, PlannedLayer
 from bedside.locking import lockfile, runtime_wheel
 from bedside.locking import uv as resolver
 from bedside.locking.uv import Uv
-from bedside.release.reading import Release, open_release
+from bedside.release.reading import Release, describe, open_release
 from bedside.stages.verify import check_files
+from bedside_runtime.contract import File as ReleaseFile
+from bedside_runtime.signature import FILE_NAME as SIGNATURE
 
 _FORMAT: Final = 1
 """Raised whenever the same plan gives other bytes than before; part of every layer's key."""
@@ -150,7 +152,17 @@ def planned_image(release: Release, found: FoundBase, epoch: int = 0) -> ImagePl
         dependencies=lockfile.without(lock, runtime_wheel.DISTRIBUTION),
         runtime=lockfile.only(lock, runtime_wheel.DISTRIBUTION),
         epoch=epoch,
+        signature=_signature(release),
     )
+
+
+def _signature(release: Release) -> ReleaseFile | None:
+    """Return contract.sig as it lies there now, ``None`` where nobody signed the release."""
+    path = release.directory / SIGNATURE
+    if not path.is_file() or path.is_symlink():
+        return None
+    found = describe(SIGNATURE, path)
+    return ReleaseFile(path=SIGNATURE, sha256=found.sha256, size=found.size)
 
 
 def _layer(

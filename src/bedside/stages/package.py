@@ -131,7 +131,8 @@ def _lock(spec: Spec, uv: Uv, work: Path, *, upgrade: bool) -> Path:
 def _extras(spec: Spec) -> tuple[str, ...]:
     """Return the extras of the runtime that the release's settings use, and no other."""
     audit = spec.audit
-    return ("audit",) if audit is not None and (audit.signed or audit.payload == "encrypted") else ()
+    sealed = audit is not None and (audit.signed or audit.payload == "encrypted")
+    return (*(("audit",) if sealed else ()), *(("signature",) if spec.model.signed else ()))
 
 
 def _authors_part(lock: Path) -> str:

@@ -30,6 +30,7 @@ from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Loaded, Predictions
 from bedside_runtime.serve.probes import Report
 from bedside_runtime.service import PredictionService, Recorder
+from bedside_runtime.signature import Verifies
 
 OnStage = Callable[[str], None]
 OnContract = Callable[[Contract], None]
@@ -251,10 +252,10 @@ def serve(load: Load, entrance: Entrance, log: EventLog, *, local: bool = False)
         return runner.run(process.run())
 
 
-def release(directory: Path, digest: str | None) -> Load:
-    """Return how to load the release in ``directory``, which must have ``digest`` where one is given."""
+def release(directory: Path, digest: str | None, key: Verifies | None = None) -> Load:
+    """Return how to load the release in ``directory``: of ``digest``, and signed with ``key``, where they are given."""
     return lambda on_stage, on_contract: loading.load(
-        directory, on_stage=on_stage, on_contract=on_contract, digest=digest
+        directory, on_stage=on_stage, on_contract=on_contract, digest=digest, key=key
     )
 
 

@@ -1,0 +1,264 @@
+"""Signing as the command line does it, and judging what was signed."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.image import simulated_registry
+from tests.image.images import image
+from tests.image.simulated_registry import status
+from tests.provenance.keyring import ALICE, BOB, NOW, cosign_key, pem
+
+from bedside.cli.main import run
+from bedside.errors import NotTrusted, RegistryFailed, UsageError
+from bedside.image import attached, plan
+from bedside.image import layout as layouts
+from bedside.image.attached import InLayout, InRegistry
+from bedside.image.layout import Layout
+from bedside.image.reference import Reference
+from bedside.image.registry import Repository
+from bedside.image.transport import Session
+from bedside.provenance import cosign, dsse, statements
+from bedside.provenance.keyless import Keyless
+from bedside.provenance.policy import Identity, TrustedKey, TrustPolicy
+from bedside.stages import trust
+from bedside.stages.push import push
+from bedside.stages.sign import sign_image
+
+HERE = "registry.example.org/icu"
+SAID = {plan.MODEL: "icu", "org.opencontainers.image.version": "1.2.0"}
+POLICY = TrustPolicy(keys=(TrustedKey("alice", ALICE.public),), attestations=(), minimum={"icu": "1.0.0"})
+
+
+def nobody(bundle: cosign.Bundle, identity: Identity) -> bool:
+    raise AssertionError("no certificate was asked about")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return layouts.create(tmp_path / "images")
+
+
+@pytest.fixture
+def place(layout: Layout) -> InLayout:
+    return InLayout(layout, image(layout, annotations=SAID))
+
+
+@pytest.fixture
+def registry() -> Iterator[simulated_registry.Registry]:
+    with simulated_registry.running() as started:
+        yield started
+
+
+@pytest.fixture
+def repository(registry: simulated_registry.Registry) -> Iterator[Repository]:
+    with Session(registry.host, lambda: None, plain_http=True, pause=lambda _: None) as session:
+        yield Repository(session, "icu")
+
+
+def state(place: attached.Place, kind: str, predicate: dict[str, object] | None = None) -> bytes:
+    """Leave a statement beside the image, as `bedside scan` does."""
+    payload = statements.encode(place.descriptor.digest, "icu", kind, predicate or {})
+    place.attach(*attached.artifact(place.descriptor, statements.MEDIA_TYPE, payload, statements.MEDIA_TYPE))
+    return payload
+
+
+def test_what_is_signed_is_trusted_with_the_name_of_who_signed(place: InLayout) -> None:
+    sign_image(place, HERE, ALICE)
+    verdict = trust.demand(place, POLICY, NOW, nobody)
+    assert verdict.signers == ("alice",)
+
+
+def test_every_form_that_cosign_looks_for_is_there(place: InLayout) -> None:
+    payload = state(place, "https://example.org/review/v1")
+    sign_image(place, HERE, ALICE)
+    beside = {(item.suffix or item.manifest.artifact_type): item.manifest for item in place.beside()}
+    assert set(beside) == {"sig", "att", cosign.BUNDLE, statements.MEDIA_TYPE}
+    (signature,) = beside["sig"].layers
+    assert signature.media_type == "application/vnd.dev.cosign.simplesigning.v1+json"
+    assert cosign.from_annotation(
+        place.read(signature), signature.annotations["dev.cosignproject.cosign/signature"]
+    ).signed_by(ALICE.public)
+    (envelope,) = beside["att"].layers
+    assert envelope.annotations == {
+        "dev.cosignproject.cosign/signature": "",
+        "predicateType": "https://example.org/review/v1",
+    }
+    assert dsse.decode(place.read(envelope)).payload == payload
+    kinds = {item.manifest.annotations.get("dev.sigstore.bundle.predicateType") for item in place.beside()}
+    assert kinds == {None, "https://sigstore.dev/cosign/sign/v1", "https://example.org/review/v1"}
+    named = {item.annotations.get("org.opencontainers.image.ref.name") for item in place._layout.index().manifests}
+    assert {f"sha256-{place.descriptor.digest[7:]}.{suffix}" for suffix in ("sig", "att")} < named
+
+
+def test_signing_again_changes_nothing(place: InLayout, layout: Layout) -> None:
+    state(place, "https://example.org/review/v1")
+    sign_image(place, HERE, ALICE)
+    before = layout.index()
+    sign_image(place, HERE, ALICE)
+    assert layout.index() == before
+
+
+def test_a_second_key_adds_its_signature_to_the_first(place: InLayout) -> None:
+    state(place, "https://example.org/review/v1")
+    sign_image(place, HERE, ALICE)
+    sign_image(place, HERE, BOB)
+    both = replace(POLICY, keys=(*POLICY.keys, TrustedKey("bob", BOB.public)), signatures=2)
+    assert trust.demand(place, both, NOW, nobody).signers == ("alice", "bob")
+
+
+def test_an_sbom_beside_the_image_becomes_a_statement_about_it(place: InLayout) -> None:
+    place.attach(
+        *attached.artifact(
+            place.descriptor,
+            "application/vnd.cyclonedx+json",
+            b'{"bomFormat":"CycloneDX"}',
+            "application/vnd.cyclonedx+json",
+        )
+    )
+    assert sign_image(place, HERE, ALICE).statements == (statements.SBOM,)
+    wanted = replace(POLICY, attestations=(statements.SBOM,))
+    assert trust.demand(place, wanted, NOW, nobody).statements[0].predicate == {"bomFormat": "CycloneDX"}
+
+
+def test_in_a_registry_only_what_is_given_is_signed_not_what_anybody_left_there(
+    layout: Layout, repository: Repository
+) -> None:
+    found = image(layout, annotations=SAID)
+    push(layout, found, Reference(repository.session.host, "icu", "1.2.0"), repository)
+    place = InRegistry(repository, repository.get("1.2.0"))
+    state(place, statements.SCAN, {"scanner": {"result": {"verdict": "passed"}}})
+    mine = statements.encode(found.digest, "icu", "https://example.org/review/v1", {})
+    signed = sign_image(place, place.repository, ALICE, extra=[mine], own_statements=False)
+    assert signed.statements == ("https://example.org/review/v1",)
+
+
+def test_a_statement_about_another_image_is_not_signed(place: InLayout) -> None:
+    other = statements.encode("sha256:" + "00" * 32, "icu", statements.SCAN, {})
+    with pytest.raises(UsageError, match="is not about"):
+        sign_image(place, HERE, ALICE, extra=[other])
+    assert not list(place.beside())
+
+
+def test_junk_under_the_tag_of_signatures_keeps_nobody_from_signing_and_judging(
+    place: InLayout, layout: Layout
+) -> None:
+    sign_image(place, HERE, BOB)
+    manifest, contents = attached.artifact(place.descriptor, cosign.BUNDLE, b"junk", cosign.BUNDLE)
+    place.attach(manifest, contents)
+    with pytest.raises(NotTrusted):
+        trust.demand(place, POLICY, NOW, nobody)
+    sign_image(place, HERE, ALICE)
+    assert trust.demand(place, POLICY, NOW, nobody).signers == ("alice",)
+
+
+@pytest.mark.parametrize("place_number", range(12))
+def test_a_registry_that_fails_anywhere_leaves_nothing_that_verifies_or_all_of_it(
+    layout: Layout, registry: simulated_registry.Registry, repository: Repository, place_number: int
+) -> None:
+    push(layout, image(layout, annotations=SAID), Reference(registry.host, "icu", "1.2.0"), repository)
+    place = InRegistry(repository, repository.get("1.2.0"))
+    review = statements.encode(place.descriptor.digest, "icu", "https://example.org/review/v1", {})
+    wanted = replace(POLICY, attestations=("https://example.org/review/v1",))
+    writes = simulated_registry.numbered(place_number, status(403, "DENIED"), forever=True)
+    registry.trouble.append(lambda handler: handler.command in ("PUT", "POST", "PATCH") and writes(handler))
+    try:
+        sign_image(place, place.repository, ALICE, extra=[review], own_statements=False)
+        finished = True
+    except RegistryFailed:
+        finished = False
+    registry.trouble.clear()
+    if finished:
+        assert trust.demand(place, wanted, NOW, nobody).trusted
+        return
+    with pytest.raises(NotTrusted):
+        trust.demand(place, wanted, NOW, nobody)
+    sign_image(place, place.repository, ALICE, extra=[review], own_statements=False)  # and again, to the end
+    assert trust.demand(place, wanted, NOW, nobody).trusted
+
+
+def test_who_is_signed_in_leaves_bundles_that_are_judged_by_identity(place: InLayout) -> None:
+    class SignedIn(Keyless):
+        def bundle(self, statement: bytes) -> bytes:
+            said = json.loads(cosign.bundle(dsse.sign(statement, BOB), BOB.public))
+            said["verificationMaterial"] = {"certificate": {"rawBytes": "AAAA"}, "tlogEntries": []}
+            return json.dumps(said).encode()
+
+    state(place, "https://example.org/review/v1")
+    sign_image(place, HERE, SignedIn())
+    policy = TrustPolicy(
+        identities=(Identity("workflow", "issuer", "subject"),), attestations=("https://example.org/review/v1",)
+    )
+    assert trust.demand(place, policy, NOW, lambda bundle, identity: True).signers == ("workflow",)
+    with pytest.raises(NotTrusted):
+        trust.demand(place, policy, NOW, lambda bundle, identity: False)
+
+
+# -- as a person types it
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "cosign.key").write_bytes(cosign_key(ALICE, b"word"))
+    (tmp_path / "bob.pem").write_bytes(pem(BOB))
+    (tmp_path / "alice.pub").write_bytes(ALICE.public.pem)
+    (tmp_path / "trust.toml").write_text(
+        'schema = 1\n[[keys]]\nname = "alice"\nfile = "alice.pub"\n[images]\nattestations = []\n'
+    )
+    monkeypatch.setenv("COSIGN_PASSWORD", "word")
+    return tmp_path
+
+
+def test_sign_and_verify_as_a_person_types_them(
+    keys: Path, place: InLayout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = str(place._layout.directory)
+    assert run(["verify", where, "--trust", str(keys / "trust.toml")]) == 3
+    assert "nobody signed this image" in capsys.readouterr().err
+    assert run(["sign", where, "--key", str(keys / "bob.pem"), "--for", HERE]) == 0
+    assert run(["verify", where, "--trust", str(keys / "trust.toml")]) == 3
+    assert "BED-TRU-004" in capsys.readouterr().err
+    assert run(["sign", where, "--key", str(keys / "cosign.key"), "--for", HERE, "--json"]) == 0
+    capsys.readouterr()
+    assert run(["verify", where, "--trust", str(keys / "trust.toml"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"digest": place.descriptor.digest, "signers": ["alice"], "statements": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--for", HERE], 2, "--key"),
+        (["--key", "cosign.key", "--keyless", "--for", HERE], 2, "--key"),
+        (["--key", "nothing.key", "--for", HERE], 2, "cannot be read"),
+        (["--key", "cosign.key"], 2, "--for HOST/REPOSITORY"),
+        (["--key", "alice.pub", "--for", HERE], 2, "no private key"),
+    ],
+)
+def test_what_cannot_be_signed_with_is_said(
+    keys: Path, place: InLayout, arguments: list[str], code: int, said: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(keys)
+    assert run(["sign", str(place._layout.directory), *arguments]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_an_encrypted_key_without_a_password_and_without_a_person_is_refused(
+    keys: Path, place: InLayout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COSIGN_PASSWORD")
+    assert run(["sign", str(place._layout.directory), "--key", str(keys / "cosign.key"), "--for", HERE]) == 2
+    assert "COSIGN_PASSWORD" in capsys.readouterr().err
+
+
+def test_an_image_in_a_registry_is_signed_where_it_is(
+    keys: Path, place: InLayout, registry: simulated_registry.Registry, repository: Repository
+) -> None:
+    push(place._layout, place.descriptor, Reference(registry.host, "icu", "1.2.0"), repository)
+    target = [f"{registry.host}/icu@{place.descriptor.digest}", "--plain-http"]
+    assert run(["sign", *target, "--key", str(keys / "cosign.key")]) == 0
+    assert run(["verify", *target, "--trust", str(keys / "trust.toml")]) == 0
+    assert run(["sign", *target, "--key", str(keys / "cosign.key"), "--for", HERE]) == 2
