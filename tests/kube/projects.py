@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bedside_runtime import canonical
-from bedside_runtime.contract import Audit, Contract, File, encode
+from bedside_runtime.contract import Audit, Auth, Contract, File, Serve, encode
 
 DIGEST = "sha256:" + hashlib.sha256(b"an image").hexdigest()
 IMAGE = f"registry.example.org/icu/test@{DIGEST}"
@@ -70,9 +72,10 @@ enabled = false
 """
 
 AUDITED = Audit(payload="encrypted", signed=True)
+GUARDED = Auth(methods=("api-key",))
 
 
-def make(root: Path, deploy: str = GATEWAY, *, name: str = "icu-test", **changes: Any) -> Path:
+def make(root: Path, deploy: str = GATEWAY, *, name: str = "icu-test", auth: Auth = GUARDED, **changes: Any) -> Path:
     """Write a project to ``root`` and return its release; ``changes`` are of the contract."""
     contracts, served = importlib.import_module("contracts"), importlib.import_module("served")
     files = {
@@ -84,6 +87,7 @@ def make(root: Path, deploy: str = GATEWAY, *, name: str = "icu-test", **changes
     recorded = tuple(File(path=path, sha256=_sha256(data), size=len(data)) for path, data in sorted(files.items()))
     plain = contracts.contract()
     golden = {"golden": type(plain.golden)(path="golden.jsonl", cases=1, tolerance=1e-9)}
+    changes["serve"] = msgspec.structs.replace(changes.get("serve", Serve()), auth=auth)
     contract: Contract = contracts.contract(**{"name": name, "audit": AUDITED, "files": recorded, **golden, **changes})
     release = root / "dist" / f"{contract.name}-{contract.version}"
     data = encode(contract)

@@ -14,10 +14,12 @@ import yaml
 from kubernetes_validate.utils import all_versions
 from tests.kube import projects
 
+from bedside.errors import UsageError
 from bedside.kube.tree import objects
 from bedside.process import Subprocess
 from bedside.stages.check import check
 from bedside.stages.manifests import manifests, plans
+from bedside_runtime.contract import Auth
 
 VERSIONS = [version.removesuffix("-local").removesuffix("-strict") for version in all_versions()]
 NEWEST = sorted(set(VERSIONS), key=lambda text: [int(part) for part in text.split(".")[:2]])[-5:]
@@ -201,10 +203,46 @@ def test_keys_are_named_and_mounted_as_files_and_never_variables(tmp_path: Path)
     assert volume["secret"]["secretName"] == secret["target"]["name"]
 
 
+def test_what_authentication_believes_is_mounted_as_files_from_the_same_store(tmp_path: Path) -> None:
+    made = _objects(tmp_path, projects.GATEWAY)
+    pod = made["Deployment icu-test"]["spec"]["template"]["spec"]
+    mounts = {item["name"]: item for item in pod["containers"][0]["volumeMounts"]}
+    assert mounts["auth-keys"] == {"name": "auth-keys", "mountPath": "/run/secrets/bedside-auth", "readOnly": True}
+    secret = made["ExternalSecret icu-test-auth-keys"]["spec"]
+    assert [item["secretKey"] for item in secret["data"]] == ["api-keys.txt"]
+    volume = next(item for item in pod["volumes"] if item["name"] == "auth-keys")
+    assert volume["secret"]["secretName"] == secret["target"]["name"]
+    assert {probe["httpGet"]["port"] for name, probe in pod["containers"][0].items() if name.endswith("Probe")} == {
+        "admin"
+    }
+
+
+def test_a_secret_that_is_there_already_is_named_and_not_made(tmp_path: Path) -> None:
+    deploy = projects.NOTHING + '\n[deploy.secrets]\nauth = "who-may-ask"\n'
+    made = _objects(tmp_path, deploy)
+    volumes = made["Deployment icu-test"]["spec"]["template"]["spec"]["volumes"]
+    assert {"who-may-ask"} <= {item.get("secret", {}).get("secretName") for item in volumes}
+    assert not any(title.startswith("ExternalSecret") for title in made)
+
+
+def test_a_release_that_would_answer_anybody_is_not_rendered(tmp_path: Path) -> None:
+    release = projects.make(tmp_path, auth=Auth())
+    with pytest.raises(UsageError, match="authenticates nobody") as refused:
+        manifests(release, projects.IMAGE, tmp_path / "k8s")
+    assert "mesh terminates it" in refused.value.remedy
+    assert not (tmp_path / "k8s").exists()
+
+
+def test_one_whose_callers_a_mesh_authenticates_is_and_needs_no_keys(tmp_path: Path) -> None:
+    made = _objects(tmp_path, projects.GATEWAY, auth=Auth(acknowledged="mesh terminates it"))
+    volumes = made["Deployment icu-test"]["spec"]["template"]["spec"]["volumes"]
+    assert "auth-keys" not in {item["name"] for item in volumes}
+
+
 def test_a_release_without_an_audit_log_has_no_volume_and_no_alert_of_it(tmp_path: Path) -> None:
     made = _objects(tmp_path, projects.GATEWAY, audit=None)
     pod = made["Deployment icu-test"]["spec"]["template"]["spec"]
-    assert [item["name"] for item in pod["volumes"]] == ["tmp"]
+    assert [item["name"] for item in pod["volumes"]] == ["tmp", "auth-keys"]
     assert not {"PersistentVolumeClaim icu-test-audit", "ExternalSecret icu-test-audit-keys"} & made.keys()
     rules = made["PrometheusRule icu-test"]["spec"]["groups"][0]["rules"]
     assert not any("audit" in rule["expr"] for rule in rules)

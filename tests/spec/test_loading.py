@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bedside import spec
 from bedside.errors import SpecInvalid, UsageError
-from bedside_runtime.contract import Band, Serve
+from bedside_runtime.contract import Auth, Band, Serve
 
 GOOD = """\
 schema = 1
@@ -45,6 +45,9 @@ bands = [{ name = "low", below = 0.1 }, { name = "high" }]
 
 [golden]
 cases = "golden.jsonl"
+
+[serve.auth]
+methods = ["api-key"]
 """
 CASE = {"id": "one", "inputs": {"temperature": 37.0, "ward": "A"}, "expected": 0.2}
 
@@ -76,7 +79,7 @@ def test_a_good_file_is_resolved(project: Path) -> None:
     assert loaded.inputs[0].conversions["[degF]"].apply(98.6) == 37.0
     assert loaded.output.bands == (Band(name="low", below=0.1), Band(name="high"))
     assert loaded.golden.tolerance == 1e-9
-    assert loaded.serve == Serve()
+    assert loaded.serve == Serve(auth=Auth(methods=("api-key",)))
     assert loaded.notes == ()
 
 
@@ -140,7 +143,6 @@ def test_a_folder_without_the_file_is_a_usage_error(tmp_path: Path) -> None:
         ("schema = 1", 'schema = 1\n[audit]\non_failure = "ignore"', ("BED-SPEC-004", "audit.on_failure", 3)),
         ("schema = 1", "schema = 1\n[deploy]", ("BED-SPEC-060", "deploy", 2)),
         ("schema = 1", "schema = 1\n[serv]", ("BED-SPEC-003", "serv", 2)),
-        ("schema = 1", "schema = 1\n[serve]\nauth = 2", ("BED-SPEC-006", "serve.auth", 3)),
         ("schema = 1", "schema = 1\n[serve]\nworkers = 0", ("BED-SPEC-005", "serve.workers", 3)),
         ("schema = 1", 'schema = 1\n[serve]\nengine = "fast"', ("BED-SPEC-004", "serve.engine", 3)),
         ("schema = 1", "schema = 1\nmodel.x = 1", ("BED-SPEC-001", "", 0)),
@@ -214,8 +216,39 @@ def test_a_wrong_word_suggests_the_nearest(project: Path) -> None:
     assert remedies["inputs[0].expcted"] == "Did you mean 'expected'?"
 
 
+@pytest.mark.parametrize(
+    ("auth", "expected"),
+    [
+        ("methods = []", ("BED-SPEC-005", "serve.auth.methods")),
+        ('methods = ["basic"]', ("BED-SPEC-004", "serve.auth.methods[0]")),
+        ('methods = ["none", "api-key"]', ("BED-SPEC-070", "serve.auth.methods")),
+        ('methods = ["api-key", "api-key"]', ("BED-SPEC-070", "serve.auth.methods")),
+        ('methods = ["none"]\nacknowledged = "yes"', ("BED-SPEC-004", "serve.auth.acknowledged")),
+        ('methods = ["api-key"]\nacknowledged = "mesh terminates it"', ("BED-SPEC-071", "serve.auth.acknowledged")),
+        ('method = ["api-key"]', ("BED-SPEC-003", "serve.auth.method")),
+    ],
+)
+def test_a_mistake_about_who_may_ask_is_never_taken_for_nobody(
+    project: Path, auth: str, expected: tuple[str, str]
+) -> None:
+    (project / "bedside.toml").write_text(GOOD.replace('methods = ["api-key"]', auth))
+    with pytest.raises(SpecInvalid) as refused:
+        spec.load(project)
+    assert expected in [(item.rule, item.path) for item in refused.value.findings]
+    assert all(item.remedy for item in refused.value.findings)
+
+
+def test_that_nobody_authenticates_is_noted_unless_it_is_acknowledged(project: Path) -> None:
+    without = GOOD.partition("\n[serve.auth]")[0]
+    (project / "bedside.toml").write_text(without)
+    assert [note.rule for note in spec.load(project).notes] == ["BED-SPEC-072"]
+    (project / "bedside.toml").write_text(without + '\n[serve.auth]\nacknowledged = "mesh terminates it"\n')
+    assert spec.load(project).notes == ()
+
+
 def test_a_tolerance_as_wide_as_a_band_is_noted(project: Path) -> None:
-    text = GOOD.replace('{ name = "high" }', '{ name = "mid", below = 0.11 }, { name = "high" }') + "tolerance = 0.02\n"
+    text = GOOD.replace('{ name = "high" }', '{ name = "mid", below = 0.11 }, { name = "high" }')
+    text = text.replace('cases = "golden.jsonl"', 'cases = "golden.jsonl"\ntolerance = 0.02')
     (project / "bedside.toml").write_text(text)
     assert [note.rule for note in spec.load(project).notes] == ["BED-SPEC-051"]
 

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from served import EXPECTED, PATIENT, serving
+from served import EXPECTED, PATIENT, QUICK, loaded, serving
 
 from bedside.cli.main import run
 from bedside.errors import GateRefused, ToolFailed, UsageError
-from bedside.stages.predict import predict
+from bedside.stages.keys import new_key
+from bedside.stages.predict import Credential, predict
+from bedside_runtime.contract import Auth
 
 HEADING = "patient,age,temperature,lactate,admission,ventilated\n"
 
@@ -84,3 +87,37 @@ def test_the_command_writes_one_line_a_prediction(url: str, tmp_path: Path, caps
     said = capsys.readouterr()
     assert [json.loads(line)["value"] for line in said.out.splitlines()] == [EXPECTED, EXPECTED]
     assert "2 answered by icu-test 1.2.3" in said.err
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    keys = tmp_path_factory.mktemp("keys")
+    made = new_key("ehr", file=keys / "api-keys.txt")
+    settings = msgspec.structs.replace(QUICK, auth=Auth(methods=("api-key",)))
+    with serving(loaded(settings=settings), keys=keys) as served:
+        yield f"http://127.0.0.1:{served.port}", made.key
+
+
+def test_a_credential_comes_from_a_file_or_the_environment(
+    guarded: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url, key = guarded
+    patient = str(write(tmp_path / "p.json", json.dumps(PATIENT)))
+    file = str(write(tmp_path / "key", f"{key}\n"))
+    monkeypatch.delenv("BEDSIDE_CREDENTIAL", raising=False)
+    assert run(["predict", url, patient]) == 1
+    assert "401 unauthenticated" in capfd.readouterr().err
+    assert run(["predict", url, patient, "--credential", file]) == 0
+    monkeypatch.setenv("BEDSIDE_CREDENTIAL", key)
+    assert run(["predict", url, patient]) == 0
+    monkeypatch.setenv("BEDSIDE_CREDENTIAL", "two words")
+    assert run(["predict", url, patient]) == 2
+    assert key not in "".join(capfd.readouterr())
+
+
+def test_a_credential_goes_through_no_network_in_clear(tmp_path: Path) -> None:
+    patient = write(tmp_path / "p.json", json.dumps(PATIENT))
+    with pytest.raises(UsageError, match="in clear") as refused:
+        predict("http://icu.example.org", patient, credential=Credential("secret"))
+    assert "secret" not in str(refused.value)
+    assert "secret" not in repr(Credential("secret"))

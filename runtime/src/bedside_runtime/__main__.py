@@ -22,6 +22,7 @@ from bedside_runtime.contract import InspectionRequest
 from bedside_runtime.errors import BedsideRuntimeError, ContractInvalid
 from bedside_runtime.inputs import compile_inputs
 from bedside_runtime.serve import server, workers
+from bedside_runtime.serve.auth.guard import Guard
 from bedside_runtime.serve.entrance import Address, Listening
 from bedside_runtime.serve.handover import Handed
 from bedside_runtime.serve.logs import EventLog
@@ -90,17 +91,18 @@ def _progress(name: str, done: int, count: int) -> None:
 def _serve(arguments: argparse.Namespace) -> None:
     """Serve a release until a signal ends it; ends the process with its exit code."""
     load = server.release(arguments.directory, arguments.digest, _key(arguments))
+    settings = loading.settings(arguments.directory)
+    guard = Guard(settings, arguments.host, os.environ, local=arguments.local)
     if arguments.worker is not None:
         index, connections, reports = arguments.worker
         entrance = Handed(connections, reports)
-        server.end(server.serve(load, entrance, EventLog(worker=index), local=arguments.local))
+        server.end(server.serve(load, entrance, guard, EventLog(worker=index), local=arguments.local))
     ports = Listening(Address(arguments.host, arguments.port, arguments.admin_port))
-    settings = loading.settings(arguments.directory)
-    if settings.workers > 1:
+    if settings is not None and settings.workers > 1:
         server.end(
             workers.serve((sys.executable, *sys.orig_argv[1:]), settings, ports, EventLog(), local=arguments.local)
         )
-    server.end(server.serve(load, ports, EventLog(), local=arguments.local))
+    server.end(server.serve(load, ports, guard, EventLog(), local=arguments.local))
 
 
 def _key(arguments: argparse.Namespace) -> Verifies | None:
@@ -159,7 +161,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "choose-engine":
             verb.add_argument("--engine", choices=["native", "auto", *engines.PREFERENCE], default="auto")
         if name == "serve":
-            verb.add_argument("--local", action="store_true", help="stop at once: no cluster's endpoint points here")
+            verb.add_argument(
+                "--local", action="store_true", help="on this machine: authenticates nobody, ends at once"
+            )
             verb.add_argument("--host", default="127.0.0.1", help="address of both ports")
             verb.add_argument("--port", type=int, default=8080, help="public port; 0 takes a free one")
             verb.add_argument("--admin-port", type=int, default=8081, help="metrics and probes; 0 takes a free one")

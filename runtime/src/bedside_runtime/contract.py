@@ -220,6 +220,22 @@ class Engine(_Part, frozen=True, kw_only=True):
     batch_invariant: bool = False
 
 
+AuthMethod: TypeAlias = Literal["none", "api-key"]
+
+
+class Auth(_Part, frozen=True, kw_only=True):
+    """Who may ask on the public port. Probes alone are open to everybody.
+
+    Attributes:
+        methods: How callers show who they are; one that is good is enough. ``none`` stands alone, and is served on
+            loopback only, unless ``acknowledged``.
+        acknowledged: That something in front of every pod authenticates the callers.
+    """
+
+    methods: tuple[AuthMethod, ...] = ("none",)
+    acknowledged: Literal["mesh terminates it"] | None = None
+
+
 class Serve(_Part, frozen=True, kw_only=True):
     """How the runtime serves.
 
@@ -241,6 +257,7 @@ class Serve(_Part, frozen=True, kw_only=True):
             its reason can be read, before it exits non-zero. 0 exits at once.
         openapi: Whether /openapi.json is answered on the public port.
         workers: Processes that answer on the one public port; every limit above is for each of them.
+        auth: Who may ask.
     """
 
     max_body: int = 1_048_576
@@ -259,6 +276,7 @@ class Serve(_Part, frozen=True, kw_only=True):
     failed_exit_seconds: float = 300.0
     openapi: bool = False
     workers: int = 1
+    auth: Auth = Auth()
 
 
 class Audit(_Part, frozen=True, kw_only=True):

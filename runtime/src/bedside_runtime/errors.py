@@ -118,6 +118,25 @@ class PortUnavailable(BedsideRuntimeError):
     remedy = "Choose another port, or 0 for a free one."
 
 
+class AuthRefused(BedsideRuntimeError):
+    """Serving here would answer callers that nobody has authenticated."""
+
+    exit_code = 2
+    code = "auth-refused"
+    remedy = (
+        "Set [serve.auth] methods in bedside.toml and package again; or serve on 127.0.0.1; or, where a mesh lets only "
+        'authenticated callers through, write acknowledged = "mesh terminates it".'
+    )
+
+
+class AuthKeysInvalid(BedsideRuntimeError):
+    """A file that authentication believes is missing, or is none. The message never holds a key."""
+
+    exit_code = 2
+    code = "auth-keys-invalid"
+    remedy = "Mount what [serve.auth] in bedside.toml asks for; docs/architecture/17-authentication.md lists the files."
+
+
 class AuditUnavailable(BedsideRuntimeError):
     """The audit log takes no record, so nobody may be answered."""
 

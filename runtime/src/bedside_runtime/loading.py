@@ -121,15 +121,15 @@ def verified(
     return found, files
 
 
-def settings(directory: Path) -> Serve:
+def settings(directory: Path) -> Serve | None:
     """Return how the release in ``directory`` wants to be served, before anything of it is verified.
 
-    A release that cannot be read has the settings of none: whoever then loads it says what is wrong.
+    ``None`` for a release that cannot be read: whoever then loads it says what is wrong.
     """
     try:
         return contract.decode((directory / contract.FILE_NAME).read_bytes()).serve
     except (OSError, ContractInvalid):
-        return Serve()
+        return None
 
 
 def open_model(found: Contract, files: Mapping[str, bytes], engine: EngineName | Literal["native"]) -> Predictor:

@@ -6,6 +6,7 @@ Settings: ``serve`` (changes to the contract's settings), ``audit`` (settings of
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,13 +21,14 @@ from bedside_runtime.contract import Audit, Row, Scalar
 from bedside_runtime.errors import BedsideRuntimeError, GoldenMismatch
 from bedside_runtime.loading import Loaded
 from bedside_runtime.serve import server, workers
+from bedside_runtime.serve.auth.guard import Guard
 from bedside_runtime.serve.entrance import Address, Listening
 from bedside_runtime.serve.handover import Handed
 from bedside_runtime.serve.logs import EventLog
 from contracts import Logistic
 
 ASKED = json.loads(sys.argv[1])
-SETTINGS = type(QUICK)(**{"drain_seconds": 0.0, "openapi": True, **ASKED.get("serve", {})})
+SETTINGS = msgspec.convert({"drain_seconds": 0.0, "openapi": True, **ASKED.get("serve", {})}, type(QUICK))
 
 
 class Slow(Logistic):
@@ -53,13 +55,14 @@ def load(on_stage: server.OnStage, on_contract: server.OnContract) -> Loaded:
 
 
 try:
+    guard = Guard(SETTINGS, "127.0.0.1", os.environ)
     if "--worker" in sys.argv:
         index, connections, reports = map(int, sys.argv[-1].split(","))
-        server.end(server.serve(load, Handed(connections, reports), EventLog(worker=index)))
+        server.end(server.serve(load, Handed(connections, reports), guard, EventLog(worker=index)))
     ports = Listening(Address("127.0.0.1", ASKED.get("port", 0), 0))
     if SETTINGS.workers > 1:
         server.end(workers.serve((sys.executable, *sys.argv), SETTINGS, ports, EventLog()))
-    server.end(server.serve(load, ports, EventLog()))
+    server.end(server.serve(load, ports, guard, EventLog()))
 except BedsideRuntimeError as error:
     print(error, error.remedy, file=sys.stderr)
     server.end(error.exit_code)

@@ -8,12 +8,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from bedside_runtime import golden
 from bedside_runtime.contract import Contract, Row, Scalar, Serve
 from bedside_runtime.loading import Loaded
 from bedside_runtime.serve import server
+from bedside_runtime.serve.auth.guard import Guard
 from bedside_runtime.serve.entrance import Address, Listening
 from bedside_runtime.serve.logs import EventLog
 from contracts import INPUTS, OUTPUT, Logistic, contract
@@ -53,9 +55,11 @@ def loaded(predictor: Any = None, settings: Serve = QUICK) -> Loaded:
 class Served:
     """A server and how to talk to it."""
 
-    def __init__(self, load: server.Load) -> None:
+    def __init__(self, load: server.Load, settings: Serve = QUICK, keys: Path | None = None) -> None:
         self.stream = io.StringIO()
-        self.process = server.Process(load, Listening(Address("127.0.0.1", 0, 0)), EventLog(self.stream))
+        guard = Guard(settings, "127.0.0.1", {"BEDSIDE_AUTH_KEYS": str(keys)})
+        entrance = Listening(Address("127.0.0.1", 0, 0))
+        self.process = server.Process(load, entrance, guard, EventLog(self.stream))
         self.exit_code: int | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -112,8 +116,11 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(result: Loaded | Callable[..., Loaded] | None = None) -> Iterator[Served]:
-    """Serve ``result``, or what it returns when called as a loader; ready unless it is a loader."""
+def serving(result: Loaded | Callable[..., Loaded] | None = None, *, keys: Path | None = None) -> Iterator[Served]:
+    """Serve ``result``, or what it returns when called as a loader; ready unless it is a loader.
+
+    ``keys`` is the folder of the files that authentication believes.
+    """
     given = result if result is not None else loaded()
 
     def load(_stage: server.OnStage, on_contract: server.OnContract) -> Loaded:
@@ -121,7 +128,7 @@ def serving(result: Loaded | Callable[..., Loaded] | None = None) -> Iterator[Se
         on_contract(given.contract)
         return given
 
-    served = Served(given if callable(given) else load)
+    served = Served(given) if callable(given) else Served(load, given.contract.serve, keys)
     try:
         yield served if callable(given) else served.ready()
     finally:

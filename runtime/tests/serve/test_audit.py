@@ -115,7 +115,7 @@ def test_little_space_is_not_ready_and_is_recorded_all_the_same(tmp_path: Path) 
             time.sleep(0.05)
         assert served.get("/readyz") == (
             503,
-            {"status": "ready", "reason": "recorder-unavailable", "ready": False, "audit": "space-low"},
+            {"status": "ready", "reason": "recorder-unavailable", "ready": False, "audit": "space-low", "keys": "none"},
         )
         assert served.post({"inputs": PATIENT})[0] == 200
 

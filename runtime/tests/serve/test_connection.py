@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served import PATIENT, QUICK, Served, Switchable, loaded, serving
+from wire import dialled, rest, said, statuses
 
 BODY = json.dumps({"inputs": PATIENT}).encode()
 HEAD = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
@@ -30,37 +31,6 @@ def server() -> Iterator[Served]:
 def limited(predictor: Any = None, **limits: Any) -> Iterator[Served]:
     with serving(loaded(predictor, msgspec.structs.replace(QUICK, **limits))) as served:
         yield served
-
-
-@contextlib.contextmanager
-def dialled(server: Served, timeout: float = 10) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), timeout) as connection:
-        yield connection
-
-
-def rest(connection: socket.socket) -> bytes:
-    """Read to the end; a reset counts as one."""
-    received = b""
-    with contextlib.suppress(ConnectionError, TimeoutError):
-        while chunk := connection.recv(65_536):
-            received += chunk
-    return received
-
-
-def said(server: Served, *parts: bytes, pause: float = 0.0, end: bool = True) -> bytes:
-    """Send ``parts`` and return all that comes back."""
-    with dialled(server) as connection:
-        with contextlib.suppress(ConnectionError):
-            for part in parts:
-                connection.sendall(part)
-                time.sleep(pause)
-            if end:
-                connection.shutdown(socket.SHUT_WR)
-        return rest(connection)
-
-
-def statuses(received: bytes) -> list[int]:
-    return [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
 
 
 def refusals(server: Served, reason: str) -> float:

@@ -42,6 +42,9 @@ def specification(
             "[serve]",
             'engine = "auto"  # the fastest that is proven to answer as the model itself; "native": the model alone',
             "",
+            "[serve.auth]",
+            'methods = ["api-key"]  # who may ask beyond this machine; `bedside keys NAME` makes a key',
+            "",
         ]
     )
 

@@ -20,6 +20,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "package": "Lock, inspect, prove: write the release.",
         "verify": "Recompute and compare everything about a release.",
         "serve": "Run the release's own runtime on 127.0.0.1.",
+        "keys": "Make an API key, and the line that admits it.",
         "predict": "Ask a server or a release for one prediction or a whole CSV.",
         "check": "Find what makes a deployment unsafe, above all between its files.",
         "manifests": "Write everything that a release needs in a cluster.",

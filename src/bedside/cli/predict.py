@@ -1,6 +1,7 @@
 """`bedside predict`."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,26 +11,46 @@ import click
 from bedside import wiring
 from bedside.cli import console
 from bedside.stages import serve
-from bedside.stages.predict import Predictions, predict
+from bedside.stages.predict import Credential, Predictions, predict
+
+_URL = ("http://", "https://")
+_VARIABLE = "BEDSIDE_CREDENTIAL"
 
 
 @click.command
 @click.argument("target")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--credential",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with the API key or token to show; or set BEDSIDE_CREDENTIAL to the key itself.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document instead of a line a prediction.")
-def command(target: str, file: Path, as_json: bool) -> None:
+def command(target: str, file: Path, credential: Path | None, as_json: bool) -> None:
     """Ask TARGET, the URL of a server or a release directory, about the patients in FILE (JSON or CSV).
 
     Columns of a CSV that the model does not declare are not sent; they stand beside the answers.
     """
+    shown = (
+        _credential(credential) if target.startswith(_URL) else None
+    )  # a release directory is served to anybody here
     with _server(target) as url, console.progress("predicting", 1) as advance:
-        answered = predict(url, file, on_rows=lambda done, everything: advance(int(done == everything)))
+        answered = predict(
+            url, file, credential=shown, on_rows=lambda done, everything: advance(int(done == everything))
+        )
     if as_json:
         console.result({"release": answered.release, "predictions": answered.rows})
         return
     _say(answered)
     for row in answered.rows:
         console.line(json.dumps(row, ensure_ascii=False))
+
+
+def _credential(file: Path | None) -> Credential | None:
+    if file is not None:
+        return Credential.read(file)
+    value = os.environ.get(_VARIABLE)
+    return Credential.given(value, _VARIABLE) if value is not None else None
 
 
 def _say(answered: Predictions) -> None:
@@ -41,7 +62,7 @@ def _say(answered: Predictions) -> None:
 
 @contextmanager
 def _server(target: str) -> Iterator[str]:
-    if target.startswith(("http://", "https://")):
+    if target.startswith(_URL):
         yield target
         return
     with console.steps() as on_step:

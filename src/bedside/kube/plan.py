@@ -203,8 +203,14 @@ def check(plan: Plan) -> None:
     """Refuse what the cluster could not hold.
 
     Raises:
-        UsageError: The name is too long.
+        UsageError: The name is too long; or nobody authenticates, so that no pod would start.
     """
+    auth = plan.contract.serve.auth
+    if "none" in auth.methods and auth.acknowledged is None:
+        raise UsageError(
+            f"{plan.contract.ref} authenticates nobody, so it answers on loopback only, and no pod of it starts",
+            remedy='Set [serve.auth] methods = ["api-key"], or acknowledged = "mesh terminates it"; package again.',
+        )
     if len(plan.name) > LONGEST_NAME:
         raise UsageError(
             f"the name {plan.name!r} has {len(plan.name)} characters; host names of its pods hold {LONGEST_NAME} of it",

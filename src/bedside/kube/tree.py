@@ -21,7 +21,7 @@ from bedside.kube.resources.monitor import pod_monitor
 from bedside.kube.resources.namespace import namespace
 from bedside.kube.resources.network import network_policies
 from bedside.kube.resources.route import http_route
-from bedside.kube.resources.secrets import external_secret
+from bedside.kube.resources.secrets import external_secrets
 from bedside.kube.resources.service import service
 from bedside.kube.writing import document
 
@@ -49,8 +49,7 @@ def _objects(plan: Plan) -> Iterator[Resource]:
     yield namespace(plan)
     yield service_account(plan)
     yield from network_policies(plan)
-    if (secret := external_secret(plan)) is not None:
-        yield secret
+    yield from external_secrets(plan)
     if audit is not None and settings.audit_volume.kind == "claim":
         yield audit_claim(plan)
     if settings.mesh == "istio":

@@ -71,7 +71,8 @@ class SecretsSection(Section):
     """Where keys come from; by reference only."""
 
     audit: str | None = Field(default=None, description="Secret with the keys of the audit log, mounted as files.")
-    store: StoreSection | None = Field(default=None, description="Makes that Secret; left out, it is there already.")
+    auth: str | None = Field(default=None, description="Secret with what authentication believes, mounted as files.")
+    store: StoreSection | None = Field(default=None, description="Makes them; left out, they are there already.")
     pull: str | None = Field(default=None, description="Secret of type dockerconfigjson for a private registry.")
 
 

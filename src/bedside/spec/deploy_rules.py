@@ -92,6 +92,7 @@ def _names(section: DeploySection) -> Iterator[Problem]:
         "deploy.monitoring.namespace": section.monitoring.namespace,
         "deploy.priority_class": section.priority_class,
         "deploy.secrets.audit": secrets.audit,
+        "deploy.secrets.auth": secrets.auth,
         "deploy.secrets.pull": secrets.pull,
         "deploy.secrets.store.name": secrets.store.name if secrets.store else None,
         "deploy.gateway.name": gateway.name if gateway else None,

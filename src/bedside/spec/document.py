@@ -7,7 +7,7 @@ from pydantic import Field, Strict
 
 from bedside.spec.deploy import DeploySection
 from bedside.spec.section import Section
-from bedside_runtime.contract import Audit, Serve
+from bedside_runtime.contract import Audit, Auth, AuthMethod, Serve
 
 _Number = float
 _Interval = Annotated[tuple[_Number, _Number], Strict(strict=False)]
@@ -15,6 +15,7 @@ _Words = Annotated[tuple[str, ...], Strict(strict=False)]
 
 _SERVE: Final = Serve()
 _AUDIT: Final = Audit()
+_AUTH: Final = Auth()
 
 
 class ModelSection(Section):
@@ -78,6 +79,17 @@ class GoldenSection(Section):
     tolerance: float = Field(default=1e-9, ge=0, description="Largest absolute difference; 0 is bit for bit.")
 
 
+class AuthSection(Section):
+    """Who may ask for predictions; probes alone are open to everybody."""
+
+    methods: Annotated[tuple[AuthMethod, ...], Strict(strict=False)] = Field(
+        default=_AUTH.methods, min_length=1, description="How callers show who they are; one that is good is enough."
+    )
+    acknowledged: Literal["mesh terminates it"] | None = Field(
+        default=None, description="Beside none: something in front of every pod authenticates the callers."
+    )
+
+
 class ServeSection(Section):
     """How the runtime serves."""
 
@@ -100,6 +112,7 @@ class ServeSection(Section):
     failed_exit_seconds: float = Field(default=_SERVE.failed_exit_seconds, ge=0, description="A failed start exits.")
     openapi: bool = Field(default=_SERVE.openapi, description="Whether /openapi.json is answered.")
     workers: int = Field(default=_SERVE.workers, ge=1, le=64, description="Processes on one port; replicas scale too.")
+    auth: AuthSection = Field(default=AuthSection(), description="Left out: nobody authenticates; loopback alone.")
 
 
 class AuditSection(Section):
@@ -132,13 +145,6 @@ class Document(Section):
     audit: AuditSection | None = Field(default=None, description="Left out: no answer is recorded.")
     deploy: DeploySection | None = Field(default=None, description="Left out: no manifests can be written.")
 
-
-NOT_YET: Final = MappingProxyType(
-    {
-        "serve.auth": "authentication",
-    }
-)
-"""Keys of the design whose support is not there: refused by name, never taken for a typing error."""
 
 NOT_YET_WORDS: Final = MappingProxyType(
     {

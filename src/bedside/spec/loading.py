@@ -163,6 +163,8 @@ class _Reading:
         self.problems += rules.inputs(inputs)
         if output:
             self.problems += rules.output(output)
+        if serve:
+            self.problems += rules.serve(serve)
         sound = complete and output is not None and not self._blames("inputs", "output")
         found = files.check(self.path.parent, table)
         self.problems += found.problems
@@ -231,9 +233,6 @@ class _Reading:
             place = f"{path}.{key}" if path else key
             if key in known:
                 continue
-            if place in document.NOT_YET:
-                self.problems.append(_not_yet(place, document.NOT_YET[place]))
-                continue
             near = difflib.get_close_matches(key, known, n=1)
             remedy = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(sorted(known))}."
             self._problem("BED-SPEC-003", place, f"unknown key {_quoted(key)}", remedy)
@@ -276,11 +275,11 @@ class _Reading:
             inputs=tuple(_input(section) for _, section in inputs),
             output=_output(output),
             golden=GoldenSpec(root / golden_section.cases, golden_section.tolerance),
-            serve=contract.Serve(**serve.model_dump(exclude={"engine"})),
+            serve=_serve(serve),
             engine=serve.engine,
             audit=contract.Audit(**audit.model_dump()) if audit else None,
             deploy=deploy,
-            notes=(*self._notes(output, golden_section), *self._open_questions(model.card)),
+            notes=(*self._notes(output, golden_section), *self._nobody(serve), *self._open_questions(model.card)),
         )
 
     def _open_questions(self, card: str) -> Iterator[Finding]:
@@ -290,6 +289,13 @@ class _Reading:
                 Problem("BED-SPEC-052", "", f"{count} questions are left open", "Answer what is marked OPEN QUESTION."),
                 Severity.NOTE,
             )
+
+    def _nobody(self, serve: document.ServeSection) -> Iterator[Finding]:
+        auth = serve.auth
+        if "none" in auth.methods and auth.acknowledged is None:
+            message = "nobody authenticates, so the release is served on loopback only, and not in a pod"
+            remedy = 'Choose how callers show who they are: [serve.auth] methods = ["api-key"].'
+            yield self._finding(Problem("BED-SPEC-072", "serve.auth", message, remedy), Severity.NOTE)
 
     def _notes(self, output: document.OutputSection, golden_section: document.GoldenSection) -> Iterator[Finding]:
         if golden_section.tolerance >= rules.narrowest_band(output):
@@ -334,6 +340,12 @@ def _keys(kind: type[Section]) -> list[str]:
 def _input(section: document.InputSection) -> contract.Input:
     table = dict(units.conversions(section.unit)) if section.unit is not None else {}
     return contract.Input(**section.model_dump(), conversions=table)
+
+
+def _serve(section: document.ServeSection) -> contract.Serve:
+    return contract.Serve(
+        **section.model_dump(exclude={"engine", "auth"}), auth=contract.Auth(**section.auth.model_dump())
+    )
 
 
 def _output(section: document.OutputSection) -> contract.Output:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bedside.spec import units
-from bedside.spec.document import EnvironmentSection, InputSection, ModelSection, OutputSection
+from bedside.spec.document import EnvironmentSection, InputSection, ModelSection, OutputSection, ServeSection
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SEMVER = re.compile(
@@ -184,6 +184,27 @@ def _bands(section: OutputSection) -> Iterator[Problem]:
     if section.type == "probability" and any(not 0 < bound < 1 for bound in ordered):
         yield Problem(
             "BED-SPEC-033", "output.bands", "a bound is no probability between 0 and 1", "Use bounds inside (0, 1)."
+        )
+
+
+def serve(section: ServeSection) -> Iterator[Problem]:
+    """Check that the ways to authenticate go together."""
+    auth = section.auth
+    if len(set(auth.methods)) != len(auth.methods):
+        yield Problem("BED-SPEC-070", "serve.auth.methods", "a method stands twice", "Name each method once.")
+    if "none" in auth.methods and len(auth.methods) > 1:
+        yield Problem(
+            "BED-SPEC-070",
+            "serve.auth.methods",
+            "where nobody authenticates, no other method is asked for",
+            'Remove "none", or the others.',
+        )
+    if auth.acknowledged is not None and "none" not in auth.methods:
+        yield Problem(
+            "BED-SPEC-071",
+            "serve.auth.acknowledged",
+            "callers authenticate here, so there is nothing to acknowledge",
+            "Remove acknowledged.",
         )
 
 

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ from bedside_runtime import canonical
 
 _BATCH = 100
 """Rows of a CSV that go in one request."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""RFC 6750, section 2.1."""
+
+_HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 _TIMEOUT = 60.0
 """Seconds for one request."""
@@ -35,26 +41,74 @@ class Predictions:
     unsent: tuple[str, ...] = ()
 
 
-def predict(url: str, file: Path, *, on_rows: Callable[[int, int], None] = lambda _done, _all: None) -> Predictions:
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An API key or a token, sent as `Authorization: Bearer`; never part of a message or a repr."""
+
+    value: str = field(repr=False)
+
+    @classmethod
+    def read(cls, file: Path) -> "Credential":
+        """Read the credential that stands alone in ``file``.
+
+        Raises:
+            UsageError: The file cannot be read, or holds something else.
+        """
+        return cls.given(_read(file).decode("latin-1"), str(file))
+
+    @classmethod
+    def given(cls, text: str, origin: str) -> "Credential":
+        """Take ``text`` from ``origin`` as a credential.
+
+        Raises:
+            UsageError: It is none; the message does not quote it.
+        """
+        value = text.strip()
+        if not _TOKEN.fullmatch(value):
+            raise UsageError(
+                f"{origin} holds no credential", remedy="It holds the API key or the token, and nothing else."
+            )
+        return cls(value)
+
+
+def predict(
+    url: str,
+    file: Path,
+    *,
+    credential: Credential | None = None,
+    on_rows: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Predictions:
     """Send ``file`` to the server at ``url``.
 
     Args:
         url: Base URL of a server, ``http://127.0.0.1:8080``.
         file: JSON (the inputs themselves, ``{"inputs": ...}`` or ``{"instances": [...]}``) or CSV with a
             header; empty cells are missing values.
+        credential: Shows the server who asks. Sent over TLS, or to this machine, and nowhere else.
         on_rows: Told how many rows of how many are answered.
 
     Raises:
-        UsageError: The file cannot be read as either.
+        UsageError: The file cannot be read as either, or the credential would go through a network in clear.
         GateRefused: The server refused the inputs; the message names each problem, never a value.
         ToolFailed: No answer, or the server is not ready.
     """
-    with httpx.Client(base_url=url, timeout=_TIMEOUT) as client:
+    with httpx.Client(base_url=url, timeout=_TIMEOUT, headers=_shown(url, credential)) as client:
         if file.suffix.lower() == ".csv":
             return _csv(client, file, on_rows)
         answer = _post(client, _request(_read(file), file))
         on_rows(len(answer["predictions"]), len(answer["predictions"]))
         return Predictions(answer["release"], tuple(answer["predictions"]))
+
+
+def _shown(url: str, credential: Credential | None) -> dict[str, str]:
+    if credential is None:
+        return {}
+    target = httpx.URL(url)
+    if target.scheme != "https" and target.host not in _HERE:
+        raise UsageError(
+            f"{target.host} would be sent the credential in clear", remedy="Use https, or a server on this machine."
+        )
+    return {"authorization": f"Bearer {credential.value}"}
 
 
 def _read(file: Path) -> bytes:

@@ -11,9 +11,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bedside_runtime.serve import predicting
+from bedside_runtime.serve.auth.verdict import TURNED_AWAY, UNDECIDED, VERDICT, Verdict
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Predictions
 from bedside_runtime.serve.problems import Problem, not_ready, response
+from bedside_runtime.service import Caller
 
 _SERVER_ERROR = 500
 
@@ -24,6 +26,17 @@ def request_id(request: Request) -> str:
     if found is None:
         found = request.scope["bedside.request_id"] = predicting.request_id(head(request))
     return found
+
+
+def verdict_of(request: Request) -> Verdict:
+    """Return what the gate decided. Without a verdict, as behind another server than ours, nobody is let in."""
+    found: Verdict | None = request.scope.get(VERDICT)
+    return found if found is not None else UNDECIDED
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who asks."""
+    return Caller(request_id(request), verdict_of(request).identity)
 
 
 def head(request: Request) -> dict[bytes, bytes]:
@@ -47,7 +60,7 @@ class Boundary:
         request, started = Request(scope), time.perf_counter()
         answer = _Answer(send, request_id(request))
         try:
-            await self._app(scope, receive, answer.send)
+            await self._let_in(request, receive, answer)
         except ClientDisconnect:
             answer.status = 499  # nginx's number for a client that went away; nobody reads an answer
         except asyncio.CancelledError:  # the process ends and its grace is over: say so instead of breaking off
@@ -60,13 +73,21 @@ class Boundary:
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.request(route, request.method, answer.status, time.perf_counter() - started)
 
+    async def _let_in(self, request: Request, receive: Receive, answer: "_Answer") -> None:
+        """Do what the gate decided."""
+        refusal = verdict_of(request).refusal
+        if refusal is None:
+            await self._app(request.scope, receive, answer.send)
+        else:
+            await self._problem(refusal, request, receive, answer)
+
     async def _problem(self, problem: Problem, request: Request, receive: Receive, answer: "_Answer") -> None:
         if answer.begun:
             return
-        identity = request_id(request)
-        if request.method == "POST":  # somebody asked for a prediction and gets none
-            await self._predictions.refuse(problem, identity, answer.began)
-        await response(problem, identity)(request.scope, receive, answer.send)
+        caller = caller_of(request)
+        if request.method == "POST" or problem.code in TURNED_AWAY:  # somebody asked for something and gets it not
+            await self._predictions.refuse(problem, caller, answer.began)
+        await response(problem, caller.request)(request.scope, receive, answer.send)
 
 
 class _Answer:

@@ -2,6 +2,7 @@
 
 llhttp parses (through httptools), uvicorn keeps sockets, TLS and the ASGI application. What is ours:
 
+- whether a request may go on is decided here, by the gate, as soon as its head has arrived, whoever answers it then;
 - the two routes that answer patients are answered here, without an ASGI application in between;
 - the head, the body and the silence between requests have a size and a time, and so has a client that does not read;
 - what is refused before it is a request gets a problem document too, and the connection ends.
@@ -18,9 +19,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from bedside_runtime.contract import Serve
 from bedside_runtime.serve import bodies, predicting
+from bedside_runtime.serve.auth.gate import Gate
+from bedside_runtime.serve.auth.verdict import VERDICT, Verdict
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Asked, Predictions, Reply
 from bedside_runtime.serve.problems import RETRY_AFTER, Problem
+from bedside_runtime.service import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,13 +44,15 @@ class Wall:
     Attributes:
         predictions: Answers patients; ``None`` on a port that does not.
         metrics: Counts requests, and connections that were refused.
+        gate: Decides which requests may go on.
         limits: The release's settings, once they are known.
         closing: Whether every answer says that the connection ends with it.
     """
 
-    def __init__(self, predictions: Predictions | None, metrics: Metrics) -> None:
+    def __init__(self, predictions: Predictions | None, metrics: Metrics, gate: Gate) -> None:
         self.predictions = predictions
         self.metrics = metrics
+        self.gate = gate
         self.limits = Serve()
         self.closing = False
         self._default: list[tuple[bytes, bytes]] = []
@@ -85,16 +91,25 @@ class _Exchange:
         before: Any,  # noqa: ANN401 - uvicorn's cycle or one of these
         keep_alive: bool,
         route: predicting.Route,
+        verdict: Verdict,
     ) -> None:
         self.connection, self.before, self.keep_alive = connection, before, keep_alive
         self.route, self.named = route
+        self.verdict = verdict
         self.head: Mapping[bytes, bytes] = dict(reversed(connection.headers))  # the first of repeated ones
         self.received = connection.loop.time()
         self.body = bytearray()
+        self.length = 0
         self.more_body = True
         self.response_complete = False
         self.disconnected = False
-        self.problem: Problem | None = None
+        self.problem = verdict.refusal
+
+    def take(self, body: bytes) -> None:
+        """Take a part of the body; nothing is kept of a request that is refused."""
+        self.length += len(body)
+        if self.problem is None:
+            self.body += body
 
     async def run_asgi(self, _application: object) -> None:
         """Answer; the name is uvicorn's."""
@@ -102,11 +117,12 @@ class _Exchange:
         if wall.predictions is None:
             raise AssertionError("only a port with predictions makes exchanges")
         if self.problem is None:
-            asked = Asked(self.route, self.named, self.head, bytes(self.body), self.received)
+            identity = self.verdict.identity
+            asked = Asked(self.route, self.named, self.head, bytes(self.body), self.received, identity)
             reply = await wall.predictions.answer(asked)
         else:
-            identity = predicting.request_id(self.head)
-            reply = await wall.predictions.refuse(self.problem, identity, self.received)
+            caller = Caller(predicting.request_id(self.head), self.verdict.identity)
+            reply = await wall.predictions.refuse(self.problem, caller, self.received)
         wall.metrics.request(self.route, "POST", reply.status, self.connection.loop.time() - self.received)
         self.connection.reply(self, reply)
 
@@ -234,15 +250,12 @@ class Connection(HttpToolsProtocol):
         self._refused = self._wrong_head()
         if self._refused is not None:
             return
+        verdict = self.wall.gate.decide(self.parser.get_method(), self.url, self.headers)
         found = self._prediction()
         if found is None:
-            self._hand_on()
+            self._hand_on(verdict)
         else:
-            keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-            before = None if self.cycle is None or self.cycle.response_complete else self.cycle
-            self.cycle = _Exchange(self, before, keep_alive, found)
-            if self.expect_100_continue and before is None:
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._begin(found, verdict)
         if self.wall.closing:
             self.cycle.keep_alive = False
 
@@ -253,8 +266,8 @@ class Connection(HttpToolsProtocol):
         if not isinstance(self.cycle, _Exchange):
             super().on_body(body)
             return
-        self.cycle.body += body
-        if len(self.cycle.body) > self.wall.limits.max_body:
+        self.cycle.take(body)
+        if self.cycle.length > self.wall.limits.max_body:
             self._refused = bodies.too_large(self.wall.limits.max_body)
 
     def on_message_complete(self) -> None:
@@ -341,10 +354,23 @@ class Connection(HttpToolsProtocol):
             return Problem("bad-request")  # RFC 9112, section 3.2
         return bodies.too_large(self.wall.limits.max_body) if self._length > self.wall.limits.max_body else None
 
-    def _hand_on(self) -> None:
-        """Give the request to uvicorn and the ASGI application."""
+    def _begin(self, found: predicting.Route, verdict: Verdict) -> None:
+        """Take the request as one for predictions."""
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        before = None if self.cycle is None or self.cycle.response_complete else self.cycle
+        self.cycle = _Exchange(self, before, keep_alive, found, verdict)
+        if not self.expect_100_continue:
+            return
+        if verdict.refusal is not None:
+            self._refused = verdict.refusal  # said at once, instead of asking for a body that is thrown away
+        elif before is None:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _hand_on(self, verdict: Verdict) -> None:
+        """Give the request to uvicorn and the ASGI application, whose boundary does what the verdict says."""
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
+        self.scope.update({VERDICT: verdict})  # type: ignore[misc] # a key of ours
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
         super().on_headers_complete()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 KEYS: Final = frozenset(
-    {"release", "digest", "state", "reason", "cases", "seconds", "exit_code", "worker"}
+    {"release", "digest", "state", "reason", "cases", "seconds", "exit_code", "worker", "source"}
     | {"host", "port", "admin_port"}
     | {"request_id", "route", "status", "error", "at"}
 )

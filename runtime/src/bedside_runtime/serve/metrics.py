@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from bedside_runtime import __version__
 from bedside_runtime.contract import Contract
+from bedside_runtime.serve.auth.verdict import REASONS as REFUSALS
 from bedside_runtime.serve.lifecycle import State
 from bedside_runtime.serve.tallies import Distribution, Tally
 from bedside_runtime.service import Prediction
@@ -44,6 +45,13 @@ class Working(Protocol):
     def waiting(self) -> int:
         """Rows that wait for the model."""
         ...
+
+
+class Believed(Protocol):
+    """What metrics ask of a source of what authentication believes."""
+
+    name: str
+    stale: bool
 
 
 class Audited(Protocol):
@@ -104,6 +112,18 @@ class Metrics:
         )
         for reason in REASONS:
             self._refused.labels(reason)
+        self._turned_away = Tally(
+            "bedside_authentication_refusals",
+            "Requests whose caller is not known or may not ask, by reason; not all of a flood are in the audit log.",
+            ["reason", "recorded"],
+        )
+        self._registry.register(self._turned_away)
+        self._keys = Gauge(
+            "bedside_authentication_keys_current",
+            "1 while what is believed is what is mounted, 0 while older keys stand in for files that cannot be used.",
+            ["source"],
+            registry=self._registry,
+        )
         self._predictions = Tally("bedside_predictions", "Answered rows by band.", ["band"])
         self._registry.register(self._predictions)
         self._flags = Tally(
@@ -131,6 +151,17 @@ class Metrics:
         gauge.set_function(lambda: float(ready()))
         return Counter("bedside_worker_restarts", "Workers that ended and were replaced.", registry=self._registry)
 
+    def guarded(self, sources: Iterable[Believed]) -> None:
+        """Show, from the start, whether each source of what is believed is current, and every reason to refuse."""
+        for source in sources:
+            self._keys.labels(source.name).set_function(_current(source))
+            for reason in REFUSALS:
+                self._turned_away.show(reason, "true")
+
+    def turned_away(self, reason: str, *, recorded: bool) -> None:
+        """Count a request of somebody who may not ask."""
+        self._turned_away.add(reason, "true" if recorded else "false")
+
     def entered(self, state: State) -> None:
         """Count a change of state."""
         self._state.state(str(state))
@@ -157,3 +188,7 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+def _current(source: Believed) -> Callable[[], float]:
+    return lambda: float(not source.stale)

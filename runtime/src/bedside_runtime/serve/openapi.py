@@ -2,16 +2,41 @@
 
 import math
 from fractions import Fraction
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from bedside_runtime.contract import Contract, Conversion, Input, Output
 from bedside_runtime.serve import problems
+from bedside_runtime.serve.auth.gate import PROBES
 
 _REF = "#/components/schemas/"
+_AUTHENTICATING: Final = (401, 403, 503)
+
+
+_SCHEMES: Final = MappingProxyType(
+    {"api-key": {"type": "http", "scheme": "bearer", "description": "An API key, bsk_..., as a bearer token."}}
+)
+"""How callers show who they are, by method."""
 
 
 def document(contract: Contract) -> dict[str, Any]:
     """Return the document for ``contract``."""
+    schemes = {name: _SCHEMES[name] for name in contract.serve.auth.methods if name != "none"}
+    described = _document(contract)
+    if not schemes:
+        return described
+    described["components"]["securitySchemes"] = schemes
+    described["security"] = [{name: []} for name in schemes]  # one of them is enough
+    for path, item in described["paths"].items():
+        for operation in item.values():
+            if path.encode() in PROBES:
+                operation["security"] = []
+            else:
+                operation["responses"] |= {str(code): _problem(code) for code in _AUTHENTICATING}
+    return described
+
+
+def _document(contract: Contract) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": contract.title, "version": contract.version, "summary": contract.ref},
@@ -29,7 +54,7 @@ def document(contract: Contract) -> dict[str, Any]:
 def _predict(contract: Contract) -> dict[str, Any]:
     body = {"application/json": {"schema": {"$ref": f"{_REF}Request"}}}
     answer = {"application/json": {"schema": {"$ref": f"{_REF}Answer"}}}
-    codes = sorted({status.value for status in problems.STATUS.values()} - {404, 405})
+    codes = sorted({status.value for status in problems.STATUS.values()} - {401, 403, 404, 405})
     return {
         "operationId": "predict",
         "summary": contract.title,
@@ -85,7 +110,8 @@ def _probe_schema() -> dict[str, Any]:
     flag = {"type": "boolean"}
     schema = _only("status", {"type": "string"}, reason={"type": "string"})
     audit = {"enum": ["none", "open", "space-low", "failed", "closed", "answering-unrecorded"]}
-    return schema | {"properties": schema["properties"] | {"ready": flag, "live": flag, "audit": audit}}
+    keys = {"enum": ["none", "current", "stale"]}
+    return schema | {"properties": schema["properties"] | {"ready": flag, "live": flag, "audit": audit, "keys": keys}}
 
 
 def _only(name: str, schema: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from bedside_runtime.compiled import CompiledDecoder
 from bedside_runtime.errors import BedsideRuntimeError, Overloaded
 from bedside_runtime.inputs import InputDecoder, ValidRow
 from bedside_runtime.serve import bodies, deadlines, inference, plain, problems
+from bedside_runtime.serve.allowance import Allowance
+from bedside_runtime.serve.auth.verdict import TURNED_AWAY
 from bedside_runtime.serve.lifecycle import Lifecycle
 from bedside_runtime.serve.logs import EventLog, place
 from bedside_runtime.serve.metrics import Metrics
@@ -34,6 +36,13 @@ _PROCESS: Final = secrets.token_hex(8)
 _COUNTER: Final = itertools.count(1)
 """Together they name a request like no other of any process."""
 
+
+_AT_ONCE: Final = TURNED_AWAY | {Overloaded.code}
+"""Problems whose answers do not wait for the disk: turning somebody away may not cost what serving does."""
+
+_STRANGERS: Final = 200
+_STRANGERS_PER_SECOND: Final = 10.0
+"""Records of callers who were turned away: as many at once, and as many on the average, as the log takes."""
 
 Route: TypeAlias = tuple[str, tuple[str, str | None] | None]
 """A route's template, and the model and version that the path names, ``None`` where it names none."""
@@ -58,6 +67,7 @@ class Asked(Struct, frozen=True):
         head: Header names in lower case, and values; the first of those that are repeated.
         body: The body.
         received: When its head had arrived, on the event loop's clock, seconds.
+        identity: The authenticated caller; ``None`` where nobody authenticates.
     """
 
     route: str
@@ -65,6 +75,7 @@ class Asked(Struct, frozen=True):
     head: Mapping[bytes, bytes]
     body: bytes
     received: float
+    identity: str | None = None
 
 
 class Reply(Struct, frozen=True):
@@ -117,28 +128,38 @@ class Predictions:
         self._lifecycle = lifecycle
         self._metrics = metrics
         self._log = log
+        self._strangers = Allowance(_STRANGERS, _STRANGERS_PER_SECOND)
 
     async def answer(self, asked: Asked) -> Reply:
         """Return the reply to ``asked``; never raises."""
-        identity = request_id(asked.head)
+        caller = Caller(request_id(asked.head), asked.identity)
         try:
-            return await self._answer(asked, identity)
+            return await self._answer(asked, caller)
         except asyncio.CancelledError:  # the process ends and its grace is over: say so instead of breaking off
             problem = not_ready("draining")
         except Problem as found:
             problem = found
         except Exception as error:  # noqa: BLE001 - the outermost boundary of these routes
-            problem = self.understood(error, identity)
-        return await self.refuse(problem, identity, asked.received)
+            problem = self.understood(error, caller.request)
+        return await self.refuse(problem, caller, asked.received)
 
-    async def refuse(self, problem: Problem, identity: str, received: float) -> Reply:
+    async def refuse(self, problem: Problem, caller: Caller, received: float) -> Reply:
         """Record that somebody asked for a prediction and gets none, and return what is said."""
         recorder = self.recorder
-        if recorder is not None:
+        if recorder is not None and self._worth_recording(problem):
             seconds = asyncio.get_running_loop().time() - received
-            at_once = problem.code == Overloaded.code
-            await recorder.refused(Refused(Caller(identity), STATUS[problem.code], problem.code, seconds, at_once))
-        return reply(problem, identity)
+            at_once = problem.code in _AT_ONCE
+            status = STATUS[problem.code]
+            await recorder.refused(Refused(caller, status, problem.recorded_as, seconds, at_once))
+        return reply(problem, caller.request)
+
+    def _worth_recording(self, problem: Problem) -> bool:
+        """Count those who may not ask, and say whether it goes into the log: strangers cannot fill its disk."""
+        if problem.code not in TURNED_AWAY:
+            return True
+        recorded = self._strangers.take(asyncio.get_running_loop().time())
+        self._metrics.turned_away(problem.recorded_as, recorded=recorded)
+        return recorded
 
     def understood(self, error: Exception, identity: str) -> Problem:
         """Return the problem for ``error``; one that nobody expects is logged, by class and place alone."""
@@ -174,7 +195,7 @@ class Predictions:
             raise Problem("unknown-model")
         return loaded
 
-    async def _answer(self, asked: Asked, identity: str) -> Reply:
+    async def _answer(self, asked: Asked, caller: Caller) -> Reply:
         loaded = self.serving() if asked.named is None else self.named(*asked.named)
         wait = deadlines.seconds(asked.head)
         deadline = math.inf if wait is None else asked.received + wait
@@ -183,21 +204,21 @@ class Predictions:
         if not asked.body:
             raise Problem("empty-body")
         if asked.named is None:
-            return await self._predict(loaded, asked, identity, deadline)
-        return await self._infer(loaded, asked, identity, deadline)
+            return await self._predict(loaded, asked, caller, deadline)
+        return await self._infer(loaded, asked, caller, deadline)
 
-    async def _predict(self, loaded: Loaded, asked: Asked, identity: str, deadline: float) -> Reply:
+    async def _predict(self, loaded: Loaded, asked: Asked, caller: Caller, deadline: float) -> Reply:
         if bodies.media_type(asked.head) != "application/json":
             raise Problem("media-type")
         service = loaded.service
         rows = loaded.compiled.rows(asked.body)
         if rows is None:  # more than one patient, other units, or something is wrong with it
             rows = loaded.decoder.rows(plain.decode(asked.body, service.contract.serve.max_instances))
-        predictions = await self._predictions(service, rows, identity, deadline)
-        body = plain.encode(identity, service.contract, service.digest, predictions)
-        return Reply(200, body, identity)
+        predictions = await self._predictions(service, rows, caller, deadline)
+        body = plain.encode(caller.request, service.contract, service.digest, predictions)
+        return Reply(200, body, caller.request)
 
-    async def _infer(self, loaded: Loaded, asked: Asked, identity: str, deadline: float) -> Reply:
+    async def _infer(self, loaded: Loaded, asked: Asked, caller: Caller, deadline: float) -> Reply:
         if bodies.media_type(asked.head) not in ("", "application/json", "application/octet-stream"):
             raise Problem("media-type")
         service = loaded.service
@@ -205,14 +226,14 @@ class Predictions:
         length = asked.head.get(b"inference-header-content-length")
         request = inference.decode(asked.body, None if length is None else length.decode("latin-1"), contract)
         rows = loaded.decoder.rows(request.instances)
-        predictions = await self._predictions(service, rows, identity, deadline)
-        body, headers = inference.encode(request, identity, contract, service.digest, predictions)
-        return Reply(200, body, identity, headers.pop("content-type"), tuple(headers.items()))
+        predictions = await self._predictions(service, rows, caller, deadline)
+        body, headers = inference.encode(request, caller.request, contract, service.digest, predictions)
+        return Reply(200, body, caller.request, headers.pop("content-type"), tuple(headers.items()))
 
     async def _predictions(
-        self, service: PredictionService, rows: Sequence[ValidRow], identity: str, deadline: float
+        self, service: PredictionService, rows: Sequence[ValidRow], caller: Caller, deadline: float
     ) -> Sequence[Prediction]:
-        predictions = await service.predict(rows, Caller(identity), deadline)
+        predictions = await service.predict(rows, caller, deadline)
         self._metrics.answered(predictions)
         return predictions
 

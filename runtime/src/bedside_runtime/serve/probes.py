@@ -17,6 +17,7 @@ class Report(msgspec.Struct, frozen=True):
         status: The state.
         reason: A fixed reason code.
         audit: A fixed word about the audit log.
+        keys: A fixed word about what authentication believes: ``none``, ``current``, ``stale``.
     """
 
     started: bool
@@ -24,6 +25,7 @@ class Report(msgspec.Struct, frozen=True):
     status: str
     reason: str
     audit: str
+    keys: str
 
 
 class Probes:
@@ -53,8 +55,8 @@ class Probes:
     async def ready(self, _request: Request) -> Response:
         """503 with the reason unless patients may be sent here."""
         report = self._report()
-        body = {"status": report.status, "reason": report.reason, "ready": report.ready, "audit": report.audit}
-        return json(body, 200 if report.ready else 503)
+        body = {"status": report.status, "reason": report.reason, "ready": report.ready}
+        return json({**body, "audit": report.audit, "keys": report.keys}, 200 if report.ready else 503)
 
 
 def json(value: object, status: int = 200) -> Response:

@@ -21,6 +21,7 @@ RETRY_AFTER = "5"
 TITLES: Final = MappingProxyType(
     {
         "audit-unavailable": "the audit log takes no record, so nobody is answered",
+        "authentication-unavailable": "this server cannot find out now who asks, so nobody is answered",
         "bad-deadline": "the deadline header holds no time",
         "bad-json": "the body is not the JSON that is accepted here",
         "bad-request": "this is not HTTP as it is accepted here",
@@ -29,6 +30,7 @@ TITLES: Final = MappingProxyType(
         "conflicting-body": "the body must hold either inputs or instances, and nothing else",
         "deadline-exceeded": "there was no answer before the deadline",
         "empty-body": "the body is empty",
+        "forbidden": "the caller is known, and may not ask this",
         "head-timeout": "the head of the request did not arrive in time",
         "head-too-large": "the head of the request is larger than this server takes",
         "internal-error": "the server could not answer; the request id finds the entry in its log",
@@ -43,6 +45,7 @@ TITLES: Final = MappingProxyType(
         "record-too-large": "the request is larger than one audit record holds",
         "too-many-connections": "as many connections are open as this server takes",
         "too-many-instances": "the request holds more instances than this release takes",
+        "unauthenticated": "the request does not show in an accepted way who asks",
         "unknown-model": "this server serves no model of that name and version",
     }
 )
@@ -51,6 +54,7 @@ TITLES: Final = MappingProxyType(
 STATUS: Final = MappingProxyType(
     {
         "audit-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+        "authentication-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
         "bad-deadline": HTTPStatus.BAD_REQUEST,
         "bad-json": HTTPStatus.BAD_REQUEST,
         "bad-request": HTTPStatus.BAD_REQUEST,
@@ -59,6 +63,7 @@ STATUS: Final = MappingProxyType(
         "conflicting-body": HTTPStatus.UNPROCESSABLE_ENTITY,
         "deadline-exceeded": HTTPStatus.GATEWAY_TIMEOUT,
         "empty-body": HTTPStatus.BAD_REQUEST,
+        "forbidden": HTTPStatus.FORBIDDEN,
         "head-timeout": HTTPStatus.REQUEST_TIMEOUT,
         "head-too-large": HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
         "internal-error": HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -73,6 +78,7 @@ STATUS: Final = MappingProxyType(
         "record-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "too-many-connections": HTTPStatus.SERVICE_UNAVAILABLE,
         "too-many-instances": HTTPStatus.UNPROCESSABLE_ENTITY,
+        "unauthenticated": HTTPStatus.UNAUTHORIZED,
         "unknown-model": HTTPStatus.NOT_FOUND,
     }
 )
@@ -87,6 +93,7 @@ class Problem(Exception):
         violations: What is wrong with which input.
         members: Further members of the document, fixed words only.
         headers: Headers of the answer.
+        recorded_as: The reason code that the audit log gets; ``code`` where nothing else is said.
     """
 
     def __init__(
@@ -97,6 +104,7 @@ class Problem(Exception):
         violations: Sequence[Violation] = (),
         members: Mapping[str, str] = MappingProxyType({}),
         headers: Mapping[str, str] = MappingProxyType({}),
+        recorded_as: str = "",
     ) -> None:
         super().__init__(code)
         self.code = code
@@ -104,6 +112,7 @@ class Problem(Exception):
         self.violations = tuple(violations)
         self.members = dict(members)
         self.headers = dict(headers)
+        self.recorded_as = recorded_as or code
 
 
 def not_ready(reason: str) -> Problem:

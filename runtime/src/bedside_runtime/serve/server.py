@@ -22,6 +22,8 @@ from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError
 from bedside_runtime.inputs import compile_inputs
 from bedside_runtime.serve.app import Application
 from bedside_runtime.serve.auditing import Auditing
+from bedside_runtime.serve.auth.gate import Open, Shut
+from bedside_runtime.serve.auth.guard import Guard
 from bedside_runtime.serve.connection import SWEEP_SECONDS, Connection, Wall
 from bedside_runtime.serve.entrance import Entrance, Server, configuration
 from bedside_runtime.serve.lifecycle import Lifecycle, State
@@ -44,18 +46,21 @@ _FORCED = 1
 class Process:
     """A serving process from its entrance to its exit code."""
 
-    def __init__(self, load: Load, entrance: Entrance, log: EventLog, *, local: bool = False) -> None:
+    def __init__(self, load: Load, entrance: Entrance, guard: Guard, log: EventLog, *, local: bool = False) -> None:
         self._load = load
         self._entrance = entrance
+        self._guard = guard
         self._local = local
         self._log = log
         self._started = time.monotonic()
         self._lifecycle = Lifecycle()
         self._auditing = Auditing(log, self._audit_latched)
         self._metrics = Metrics(lambda: self._lifecycle.readiness().ready, self._auditing)
+        self._metrics.guarded(guard.sources)
         self._predictions = Predictions(self._lifecycle, self._metrics, log)
         self._application = Application(self.report, self._metrics, self._predictions)
-        self._walls = (Wall(self._predictions, self._metrics), Wall(None, self._metrics))
+        shut = Shut(lambda: self._lifecycle.readiness().reason)
+        self._walls = (Wall(self._predictions, self._metrics, shut), Wall(None, self._metrics, Open()))
         self._ask_to_stop: Callable[[], None] = lambda: None
         self._exit_code = 0
         self._settings = Serve()  # until the release's own are read and verified
@@ -82,16 +87,19 @@ class Process:
         ]
         await _all_started(servers)
         self._entrance.opened(servers[0], self, self._log)
-        sweeping = asyncio.create_task(_sweep(servers))
-        background = asyncio.create_task(self._load_and_check(stop))  # 2
+        beside = [
+            asyncio.create_task(_sweep(servers)),
+            asyncio.create_task(self._guard.watch(self._log)),
+            asyncio.create_task(self._load_and_check(stop)),  # 2
+        ]
         await stop.wait()  # 3
         await self._drain()  # 4
         for server in servers:  # 5
             server.config.timeout_graceful_shutdown = max(1, math.ceil(self._settings.shutdown_seconds))
             server.should_exit = True
         await asyncio.gather(*serving)
-        background.cancel()
-        sweeping.cancel()
+        for task in beside:
+            task.cancel()
         if not await self._auditing.close() and not self._exit_code:  # 6
             self._exit_code = AuditUnavailable.exit_code
         self._log.info("stopped", exit_code=self._exit_code)
@@ -107,7 +115,8 @@ class Process:
         """Return how the process is."""
         readiness = self._lifecycle.readiness()
         started = self._lifecycle.started()
-        return Report(started, readiness.ready, readiness.status, readiness.reason, self._auditing.detail)
+        details = self._auditing.detail, self._guard.detail
+        return Report(started, readiness.ready, readiness.status, readiness.reason, *details)
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -118,7 +127,9 @@ class Process:
     async def _load_and_check(self, stop: asyncio.Event) -> None:
         try:
             loaded = await self._in_thread()
+            gate = self._guard.gate(loaded.contract)
             recorder = await self._auditing.open(loaded)
+            self._walls[0].gate = gate
             await self._become_ready(loaded, recorder)
             await self._self_checks(loaded.contract.serve.self_check_seconds)
         except BedsideRuntimeError as error:
@@ -238,16 +249,17 @@ class Process:
             await self._entrance.lag(self._settings.drain_seconds)
 
 
-def serve(load: Load, entrance: Entrance, log: EventLog, *, local: bool = False) -> int:
+def serve(load: Load, entrance: Entrance, guard: Guard, log: EventLog, *, local: bool = False) -> int:
     """Serve what ``load`` loads until a signal ends it, and return the exit code.
 
     Args:
         load: Loads the release.
         entrance: How connections come in.
+        guard: Whom it lets in.
         log: Takes the events.
         local: No endpoint of a cluster points here, so that there is no lag to answer through when stopping.
     """
-    process = Process(load, entrance, log, local=local)
+    process = Process(load, entrance, guard, log, local=local)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(process.run())
 

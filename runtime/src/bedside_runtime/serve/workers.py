@@ -22,6 +22,7 @@ from starlette.routing import Route
 from bedside_runtime.contract import Serve
 from bedside_runtime.serve import server
 from bedside_runtime.serve.app import not_routed
+from bedside_runtime.serve.auth.gate import Open
 from bedside_runtime.serve.boundary import Boundary
 from bedside_runtime.serve.connection import Wall
 from bedside_runtime.serve.entrance import Listening, Server, configuration, say_listening
@@ -48,6 +49,9 @@ _SLACK_SECONDS: Final = 5.0
 
 _WORST_FIRST: Final = ("failed", "answering-unrecorded", "closed", "space-low", "open", "none")
 """What several audit logs come to together."""
+
+_KEYS_WORST_FIRST: Final = ("stale", "current", "none")
+"""And what they believe."""
 
 _FORCED: Final = 1
 
@@ -104,7 +108,9 @@ class Workers:
             status, reason = str(State.FAILED), failures[0]
         else:
             status, reason = (reports[0].status, reports[0].reason) if reports else (str(State.LOADING),) * 2
-        return Report(self._started and self._failure is None, reason == State.READY, status, reason, self.detail)
+        keys = min((report.keys for report in reports), key=_KEYS_WORST_FIRST.index, default="none")
+        started = self._started and self._failure is None
+        return Report(started, reason == State.READY, status, reason, self.detail, keys)
 
     async def exposition(self) -> str:
         """Return the metrics of all, asked anew."""
@@ -129,7 +135,7 @@ class Workers:
         # 5. Stop listening; the workers finish and end.
         silence_server(self._log)
         self._handle_signals()
-        overview = Server(configuration(self._application(), Wall(None, self._metrics)))
+        overview = Server(configuration(self._application(), Wall(None, self._metrics, Open())))
         probes = asyncio.create_task(overview.serve([self._admin]))  # 1
         self._public.setblocking(False)
         self._accept_more()

@@ -9,7 +9,6 @@ from bedside.kube.reasons import Number
 from bedside.kube.resources import claim, secrets
 from bedside_runtime.environment import THREAD_VARIABLES
 
-KEYS_AT: Final = "/run/secrets/bedside"
 _SCRATCH: Final = "64Mi"
 _GPU: Final = "nvidia.com/gpu"
 
@@ -305,11 +304,15 @@ def _volumes(plan: Plan) -> tuple[tuple[Volume, VolumeMount], ...]:
     audit = plan.contract.audit
     if audit is not None:
         found.append((_audit_volume(plan), VolumeMount(name="audit", mount_path=audit.path)))
-    if (name := secrets.audit_keys(plan)) is not None:
-        keys = SecretVolumeSource(secret_name=name, default_mode=Number(0o440, "octal 0440: the pod's group may read"))
-        mount = VolumeMount(name="audit-keys", mount_path=KEYS_AT, read_only=True)
-        found.append((Volume(name="audit-keys", secret=keys), mount))
+    found += [_mounted(plan, item) for item in secrets.key_files(plan)]
     return tuple(found)
+
+
+def _mounted(plan: Plan, item: secrets.KeyFiles) -> tuple[Volume, VolumeMount]:
+    """The whole Secret as files: the kubelet replaces them when it changes, and the runtime reads them again."""
+    name, mode = f"{item.purpose}-keys", Number(0o440, "octal 0440: the pod's group may read")
+    keys = SecretVolumeSource(secret_name=item.secret(plan), default_mode=mode)
+    return Volume(name=name, secret=keys), VolumeMount(name=name, mount_path=item.folder, read_only=True)
 
 
 def _audit_volume(plan: Plan) -> Volume:

@@ -1,13 +1,18 @@
-"""ExternalSecret: which keys the audit log needs, and the store that they come from. Names alone; never a value."""
+"""Secrets: which key files a release needs, and the store that they come from. Names alone; never a value."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from bedside.kube.objects import Part, Resource
 from bedside.kube.plan import Plan
+from bedside.spec.deploy import StoreSection
+from bedside_runtime.contract import Contract
 
 _HMAC: Final = "audit-hmac.key"
 _SIGNING: Final = "audit-signing.pem"
 _RECIPIENT: Final = "audit-recipient.pem"
+_API_KEYS: Final = "api-keys.txt"
 """File names that the runtime reads."""
 
 
@@ -55,36 +60,69 @@ class ExternalSecret(Resource, frozen=True, kw_only=True):
     spec: ExternalSecretSpec
 
 
-def audit_files(plan: Plan) -> tuple[str, ...]:
-    """Names of the key files that the release's audit log reads."""
-    audit = plan.contract.audit
+@dataclass(frozen=True, slots=True)
+class KeyFiles:
+    """Files that the release reads, and the Secret that they come from.
+
+    Attributes:
+        purpose: What they are for, part of names.
+        folder: Where they are mounted.
+        files: Their names.
+        given: Name of the Secret, where the author gave one.
+    """
+
+    purpose: str
+    folder: str
+    files: tuple[str, ...]
+    given: str | None
+
+    def secret(self, plan: Plan) -> str:
+        """Name of the Secret."""
+        return self.given or f"{plan.name}-{self.purpose}-keys"
+
+
+def key_files(plan: Plan) -> tuple[KeyFiles, ...]:
+    """All files with keys that the release's settings ask for."""
+    given = plan.settings.secrets
+    possible = (
+        KeyFiles("audit", "/run/secrets/bedside", tuple(_audit_files(plan.contract)), given.audit),
+        KeyFiles("auth", "/run/secrets/bedside-auth", tuple(_auth_files(plan.contract)), given.auth),
+    )
+    return tuple(item for item in possible if item.files)
+
+
+def _audit_files(contract: Contract) -> Iterator[str]:
+    audit = contract.audit
     if audit is None:
+        return
+    yield from {"none": (), "hmac": (_HMAC,), "encrypted": (_RECIPIENT,)}[audit.payload]
+    if audit.signed:
+        yield _SIGNING
+
+
+def _auth_files(contract: Contract) -> Iterator[str]:
+    if "api-key" in contract.serve.auth.methods:
+        yield _API_KEYS
+
+
+def external_secrets(plan: Plan) -> tuple[ExternalSecret, ...]:
+    """The Secrets from a store; none where no store is named, or no key is needed."""
+    store = plan.settings.secrets.store
+    if store is None:
         return ()
-    payload = {"none": (), "hmac": (_HMAC,), "encrypted": (_RECIPIENT,)}[audit.payload]
-    return (*payload, *((_SIGNING,) if audit.signed else ()))
+    return tuple(_external_secret(plan, store, item) for item in key_files(plan))
 
 
-def audit_keys(plan: Plan) -> str | None:
-    """Name of the Secret with those files; ``None`` where the release needs no key."""
-    if not audit_files(plan):
-        return None
-    return plan.settings.secrets.audit or f"{plan.name}-audit-keys"
-
-
-def external_secret(plan: Plan) -> ExternalSecret | None:
-    """The Secret from a store; ``None`` where none is named, or no key is needed."""
-    store, name = plan.settings.secrets.store, audit_keys(plan)
-    if store is None or name is None:
-        return None
+def _external_secret(plan: Plan, store: StoreSection, item: KeyFiles) -> ExternalSecret:
     return ExternalSecret(
-        metadata=plan.metadata("-audit-keys"),
+        metadata=plan.metadata(f"-{item.purpose}-keys"),
         spec=ExternalSecretSpec(
             refresh_interval=store.refresh,
             secret_store_ref=StoreReference(kind=store.kind, name=store.name),
-            target=ExternalSecretTarget(name=name, creation_policy="Owner"),
+            target=ExternalSecretTarget(name=item.secret(plan), creation_policy="Owner"),
             data=tuple(
                 ExternalSecretData(secret_key=file, remote_ref=RemoteReference(key=f"{store.path}/{file}"))
-                for file in audit_files(plan)
+                for file in item.files
             ),
         ),
     )

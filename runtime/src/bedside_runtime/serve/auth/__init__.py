@@ -1,0 +1,1 @@
+"""Who may ask on the public port: one decision a request, made when its head has arrived."""
