@@ -128,3 +128,68 @@ class CredentialsUnreadable(UsageError):
     """A file or helper that keeps credentials cannot be read. The message never holds them."""
 
     remedy = "Log in again with `podman login HOST` or `docker login HOST`."
+
+
+class KubeconfigInvalid(UsageError):
+    """A kubeconfig cannot be used. The message never holds a credential."""
+
+    remedy = "Look at `kubectl config view`; name file and context with --kubeconfig and --context."
+
+
+class ClusterFailed(ToolFailed):
+    """A cluster cannot be reached, or its API server answers with an error.
+
+    Attributes:
+        status: HTTP status of the answer, 0 where there was none.
+    """
+
+    status: int = 0
+    remedy = "Run the command again when the cluster answers: what was applied is not lost, and nothing is done twice."
+
+
+class ClusterInterrupted(ClusterFailed):
+    """The API server dropped the connection, is busy or had an error of its own, each time it was asked.
+
+    Attributes:
+        after: Seconds that it asked to be left alone.
+    """
+
+    after: float = 0.0
+
+
+class ClusterDenied(ClusterFailed):
+    """The API server does not let this account do this."""
+
+    remedy = "Have the rights given that the message names, or choose another account with --context."
+
+
+class AdmissionRefused(GateRefused):
+    """The API server, or a webhook or quota of the cluster, does not take an object."""
+
+    remedy = (
+        "Change what the message names in [deploy], or have the cluster's policy changed, and run the command again."
+    )
+
+
+class FieldsTaken(GateRefused):
+    """Another field manager owns fields that would be changed."""
+
+    remedy = "Find out who changes them; --take-over makes them bedside's from now on."
+
+
+class DeployRunning(GateRefused):
+    """Somebody else deploys this model in this namespace right now."""
+
+    remedy = "Wait until it ends: `bedside status` shows it."
+
+
+class ChangedMeanwhile(GateRefused):
+    """Somebody else changed the Deployment while it was followed."""
+
+
+class RolloutFailed(ToolFailed):
+    """A rollout came to no good end: images, nodes, space, time."""
+
+
+class RolloutUnproven(VerificationFailed):
+    """A pod does not answer as the validation study recorded, or is another release than was asked for."""

@@ -6,19 +6,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bedside.errors import KeyInvalid, UsageError
+from bedside.errors import KeyInvalid, KubeconfigInvalid, UsageError
 from bedside.image import layout
 from bedside.image.attached import InLayout, InRegistry, Place
 from bedside.image.credentials import CredentialStore, auth_files
 from bedside.image.reference import Reference
 from bedside.image.registry import Repository
 from bedside.image.transport import Session, certificates
+from bedside.kube.clock import Clock
+from bedside.kube.cluster import kubeconfig as kubeconfigs
+from bedside.kube.cluster.credentials import Wallet
+from bedside.kube.cluster.session import Session as ClusterSession
 from bedside.locking.environments import EnvironmentCache, cache_directory
 from bedside.locking.uv import Uv
 from bedside.process import Runner, Subprocess
 from bedside.provenance import keyless, keys, kms
 from bedside.provenance.keys import Signer
 from bedside.stages.build import Builder
+from bedside.stages.rollouts import Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +131,30 @@ def signer(named: str, ask: Callable[[], str]) -> Signer:
 
 identifies = keyless.identifies
 """Whether a bundle was signed without a key by an identity: asked of Sigstore, where the extra is installed."""
+
+
+@contextmanager
+def cluster(
+    *,
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Iterator[Cluster]:
+    """Give the cluster that a kubeconfig's context leads to; without one, in a pod, the pod's own.
+
+    Args:
+        kubeconfig: The file; by default those of KUBECONFIG, or ~/.kube/config.
+        context: Its context; the current one where left out.
+        on_wait: Told why and how long, where the API server is asked again.
+
+    Raises:
+        KubeconfigInvalid: None leads to a cluster.
+    """
+    if kubeconfig is not None and not kubeconfig.is_file():
+        raise KubeconfigInvalid(f"{kubeconfig} is no file")
+    paths = (kubeconfig,) if kubeconfig is not None else kubeconfigs.files(os.environ, Path.home())
+    documents = kubeconfigs.read(paths)
+    inside = kubeconfigs.in_cluster(os.environ) if not documents and context is None else None
+    access = inside or kubeconfigs.access(documents, context, Path.read_bytes)
+    with ClusterSession(access, Wallet(access, Subprocess()), on_wait=on_wait) as session:
+        yield Cluster(session, Clock())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -51,12 +52,16 @@ def line(text: str) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Show a table to the person at the terminal."""
-    drawn = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    _PEOPLE.print(_table(title, columns, rows))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    drawn = Table(title=escape(title), title_justify="left", show_edge=False, pad_edge=False)
     for column in columns:
         drawn.add_column(column)
     for row in rows:
         drawn.add_row(*map(escape, row))
-    _PEOPLE.print(drawn)
+    return drawn
 
 
 class Steps:
@@ -121,6 +126,34 @@ def transfer() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], Non
             lambda text: bar.update(task, description=escape(text)),
             lambda further, total: bar.update(task, advance=further, total=total),
         )
+
+
+class Board:
+    """A table that is drawn again and again in its place, with notes above it; notes alone where nobody watches."""
+
+    def __init__(self, live: Live | None) -> None:
+        self._live = live
+
+    def note(self, text: str) -> None:
+        """Say something above the table."""
+        note(f"  {text}")
+
+    def draw(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+        """Show the table as it is now; return whether anybody sees it."""
+        if self._live is None:
+            return False
+        self._live.update(_table(title, columns, rows))
+        return True
+
+
+@contextmanager
+def board() -> Iterator[Board]:
+    """Give a table that is drawn in its place."""
+    if not _PEOPLE.is_terminal:
+        yield Board(None)
+        return
+    with Live(console=_PEOPLE, refresh_per_second=4) as live:
+        yield Board(live)
 
 
 def refusal(error: BedsideError | BedsideRuntimeError) -> None:

@@ -1,0 +1,143 @@
+"""One deployer at a time: a Lease in the model's namespace, taken over only when it was not renewed for its whole time.
+
+As client-go's leader election does it: whether a lease has run out is told by one's own clock, from the moment at
+which its last renewal was first seen, so clocks of two machines need not agree; every write names the resourceVersion
+that it replaces.
+"""
+
+import getpass
+import os
+import platform
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from bedside.errors import BedsideError, ClusterFailed, DeployRunning
+from bedside.kube.clock import Clock
+from bedside.kube.cluster import requests
+from bedside.kube.cluster.kinds import LEASE, Named
+from bedside.kube.cluster.session import Session
+
+SECONDS: Final = 20
+"""After how many seconds without a renewal a lease has run out."""
+
+
+def holder() -> str:
+    """Return who this process is: person, machine, process."""
+    try:
+        person = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in a container
+        person = str(os.getuid())
+    return f"{person}@{platform.node()}/{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class Lock:
+    """The lease, while it is held. A thread renews it."""
+
+    def __init__(self, session: Session, lease: dict[str, Any], clock: Clock) -> None:
+        self._session, self._lease, self._clock = session, lease, clock
+        self._renewed = clock.now()
+        self._lost = ""
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._renewing, name="lease", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Refuse to go on where somebody else may have taken over.
+
+        Raises:
+            DeployRunning: The lease is not ours any more.
+        """
+        if not self._lost and self._clock.now() - self._renewed > SECONDS:
+            self._lost = "it could not be renewed in time"
+        if self._lost:
+            raise DeployRunning(
+                f"the lock on this deployment was lost: {self._lost}",
+                remedy="Nothing more was changed. Look at `bedside status`, and run the command again.",
+            )
+
+    def release(self) -> None:
+        """Let the next one in at once."""
+        self._end.set()
+        self._thread.join(10)
+        if not self._lost:
+            with suppress(BedsideError):  # it runs out by itself
+                self._write("")
+
+    def _renewing(self) -> None:
+        while not self._end.wait(self._clock.real(SECONDS / 4)):
+            try:
+                self._write(self._lease["spec"]["holderIdentity"])
+                self._renewed = self._clock.now()
+            except ClusterFailed as error:
+                if _replaced(error):
+                    self._lost = "somebody else holds it"
+                    return
+
+    def _write(self, who: str) -> None:
+        spec = {**self._lease["spec"], "holderIdentity": who, "renewTime": _now()}
+        self._lease = self._session.send(requests.replace({**self._lease, "spec": spec})).value
+
+
+@contextmanager
+def locked(
+    session: Session, namespace: str, name: str, clock: Clock, on_wait: Callable[[str], None] = lambda _: None
+) -> Iterator[Lock]:
+    """Hold the lock on the deployments of ``name`` until the end of the block.
+
+    Raises:
+        DeployRunning: Somebody else holds it, and is alive.
+    """
+    lease = _take(session, Named(LEASE, namespace, f"{name}-deploy"), clock, on_wait)
+    lock = Lock(session, lease, clock)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def _take(session: Session, what: Named, clock: Clock, on_wait: Callable[[str], None]) -> dict[str, Any]:
+    me = holder()
+    seen, since = "", 0.0
+    while True:
+        found = session.find(requests.get(what))
+        spec = (found or {}).get("spec") or {}
+        other = spec.get("holderIdentity")
+        if other:
+            last = f"{other} {spec.get('renewTime')}"
+            if seen and last != seen:
+                raise DeployRunning(f"{other} deploys {what.name.removesuffix('-deploy')} right now")
+            if not seen:
+                seen, since = last, clock.now()
+                on_wait(f"{other} has begun to deploy; waiting {SECONDS} s to see whether it is still at work")
+            if clock.now() - since < SECONDS:
+                clock.sleep(1)
+                continue
+        try:
+            return session.send(_claimed(found, what, me)).value
+        except ClusterFailed as error:
+            if not _replaced(error):
+                raise
+            seen = ""  # somebody was quicker; look again
+
+
+def _claimed(found: dict[str, Any] | None, what: Named, me: str) -> requests.Request:
+    now = _now()
+    spec = {"holderIdentity": me, "leaseDurationSeconds": SECONDS, "acquireTime": now, "renewTime": now}
+    if found is not None:
+        return requests.replace({**found, "spec": spec})
+    metadata = {"name": what.name, "namespace": what.namespace, "labels": {"app.kubernetes.io/managed-by": "bedside"}}
+    lease = {"apiVersion": LEASE.api_version, "kind": LEASE.name, "metadata": metadata, "spec": spec}
+    return requests.create(lease)
+
+
+def _replaced(error: ClusterFailed) -> bool:
+    """Whether an object was another one than the one that was written over."""
+    return error.status == 409
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
