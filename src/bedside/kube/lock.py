@@ -21,8 +21,8 @@ from bedside.kube.cluster import requests
 from bedside.kube.cluster.kinds import LEASE, Named
 from bedside.kube.cluster.session import Session
 
-SECONDS: Final = 20
-"""After how many seconds without a renewal a lease has run out."""
+SECONDS: Final = 30.0
+"""After how many seconds without a renewal a lease has run out, where nothing else is asked for."""
 
 
 def holder() -> str:
@@ -37,8 +37,8 @@ def holder() -> str:
 class Lock:
     """The lease, while it is held. A thread renews it."""
 
-    def __init__(self, session: Session, lease: dict[str, Any], clock: Clock) -> None:
-        self._session, self._lease, self._clock = session, lease, clock
+    def __init__(self, session: Session, lease: dict[str, Any], clock: Clock, seconds: float) -> None:
+        self._session, self._lease, self._clock, self._seconds = session, lease, clock, seconds
         self._renewed = clock.now()
         self._lost = ""
         self._end = threading.Event()
@@ -51,7 +51,7 @@ class Lock:
         Raises:
             DeployRunning: The lease is not ours any more.
         """
-        if not self._lost and self._clock.now() - self._renewed > SECONDS:
+        if not self._lost and self._clock.now() - self._renewed > self._seconds:
             self._lost = "it could not be renewed in time"
         if self._lost:
             raise DeployRunning(
@@ -68,7 +68,7 @@ class Lock:
                 self._write("")
 
     def _renewing(self) -> None:
-        while not self._end.wait(self._clock.real(SECONDS / 4)):
+        while not self._end.wait(self._clock.real(self._seconds / 4)):
             try:
                 self._write(self._lease["spec"]["holderIdentity"])
                 self._renewed = self._clock.now()
@@ -84,22 +84,38 @@ class Lock:
 
 @contextmanager
 def locked(
-    session: Session, namespace: str, name: str, clock: Clock, on_wait: Callable[[str], None] = lambda _: None
+    session: Session,
+    namespace: str,
+    name: str,
+    clock: Clock,
+    *,
+    seconds: float = SECONDS,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Lock]:
     """Hold the lock on the deployments of ``name`` until the end of the block.
+
+    Args:
+        session: The cluster.
+        namespace: Of the lease.
+        name: Of the model.
+        clock: Measures the time.
+        seconds: After which a lease that is not renewed has run out.
+        on_wait: Told for whom, and how long, is waited.
 
     Raises:
         DeployRunning: Somebody else holds it, and is alive.
     """
-    lease = _take(session, Named(LEASE, namespace, f"{name}-deploy"), clock, on_wait)
-    lock = Lock(session, lease, clock)
+    lease = _take(session, Named(LEASE, namespace, f"{name}-deploy"), clock, seconds, on_wait)
+    lock = Lock(session, lease, clock, seconds)
     try:
         yield lock
     finally:
         lock.release()
 
 
-def _take(session: Session, what: Named, clock: Clock, on_wait: Callable[[str], None]) -> dict[str, Any]:
+def _take(
+    session: Session, what: Named, clock: Clock, seconds: float, on_wait: Callable[[str], None]
+) -> dict[str, Any]:
     me = holder()
     seen, since = "", 0.0
     while True:
@@ -112,21 +128,21 @@ def _take(session: Session, what: Named, clock: Clock, on_wait: Callable[[str], 
                 raise DeployRunning(f"{other} deploys {what.name.removesuffix('-deploy')} right now")
             if not seen:
                 seen, since = last, clock.now()
-                on_wait(f"{other} has begun to deploy; waiting {SECONDS} s to see whether it is still at work")
-            if clock.now() - since < SECONDS:
-                clock.sleep(1)
+                on_wait(f"{other} has begun to deploy; waiting {seconds:g} s to see whether it is still at work")
+            if clock.now() - since < seconds:
+                clock.sleep(seconds / 15)
                 continue
         try:
-            return session.send(_claimed(found, what, me)).value
+            return session.send(_claimed(found, what, me, seconds)).value
         except ClusterFailed as error:
             if not _replaced(error):
                 raise
             seen = ""  # somebody was quicker; look again
 
 
-def _claimed(found: dict[str, Any] | None, what: Named, me: str) -> requests.Request:
+def _claimed(found: dict[str, Any] | None, what: Named, me: str, seconds: float) -> requests.Request:
     now = _now()
-    spec = {"holderIdentity": me, "leaseDurationSeconds": SECONDS, "acquireTime": now, "renewTime": now}
+    spec = {"holderIdentity": me, "leaseDurationSeconds": int(seconds), "acquireTime": now, "renewTime": now}
     if found is not None:
         return requests.replace({**found, "spec": spec})
     metadata = {"name": what.name, "namespace": what.namespace, "labels": {"app.kubernetes.io/managed-by": "bedside"}}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from bedside.errors import BedsideError, ChangedMeanwhile, DeployRunning
-from bedside.kube import applying, history, preflight, records
+from bedside.kube import applying, history, lock, preflight, records
 from bedside.kube.asking import NOBODY, Caller, Expected
 from bedside.kube.clock import Clock
 from bedside.kube.cluster import requests
@@ -23,10 +23,11 @@ _INTERRUPTED: Final = "interrupted before it was proven"
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where to deploy: a session with its API server, and the clock that counts there."""
+    """Where to deploy: a session with its API server, its clock, and how long a lock outlives its holder."""
 
     session: Session
     clock: Clock
+    lease_seconds: float = lock.SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +119,20 @@ def roll_out(cluster: Cluster, order: Order, choices: Choices, watch: Watch) -> 
     cleared, differences = look(cluster, order, choices, watch)  # 1
     _apply_namespace(session, cleared.objects)  # 2
     watch.step("taking the lock")
-    with locked(session, order.namespace, order.name, cluster.clock, watch.note) as lock:
+    with locked(
+        session,
+        order.namespace,
+        order.name,
+        cluster.clock,
+        seconds=cluster.lease_seconds,
+        on_wait=watch.note,
+    ) as held:
         before = _closed(session, order, watch)  # 3
         record = _record(order, cleared, before)
-        attempt = _Attempt(cluster, record, order.expected, before, choices, watch, lock, _foreign(session, record))
+        attempt = _Attempt(cluster, record, order.expected, before, choices, watch, held, _foreign(session, record))
         if attempt.is_there and all(item.is_empty for item in differences):
             return attempt.prove_again()
-        lock.check()
+        held.check()
         history.begin(session, record)  # 4
         try:
             attempt.apply()  # 5

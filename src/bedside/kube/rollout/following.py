@@ -155,7 +155,8 @@ class _Journey:
         self.since = {key: self.since.get(key, self.clock.now()) for key in current}
         for key, pod, cause in found:
             if self.clock.now() - self.since[key, cause.why] >= cause.patience:
-                raise failure(cause, pod, progress)
+                told = self._late(progress) if cause.why is Why.DEADLINE else (cause, pod)
+                raise failure(*told, progress)
         if progress.seconds > self.target.seconds:
             raise failure(*self._late(progress), progress)
 
@@ -183,10 +184,13 @@ class _Journey:
         """The most telling cause when time is up."""
         if progress.lost:
             return Cause(Why.UNREACHABLE, progress.lost, "Run the command again when the cluster answers."), None
-        found = sorted(self._causes(progress.picture), key=lambda item: item[2].patience)
-        for _, pod, cause in found:
-            if cause.why is not Why.STARTING:
-                return cause, pod
+        found = list(self._causes(progress.picture))
+        dull = (Why.STARTING, Why.DEADLINE)
+        telling = [(cause, pod) for _, pod, cause in found if cause.why not in dull]
+        if telling:
+            return min(telling, key=lambda item: item[0].patience)
+        if progress.picture.stalled is not None:
+            return progress.picture.stalled, None
         text = f"not done after {self.target.seconds:.0f} s"
         return Cause(Why.DEADLINE, text, "Give it more with --timeout; `bedside status` shows each pod."), None
 

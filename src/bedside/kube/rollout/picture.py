@@ -107,7 +107,8 @@ def draw(sources: Sources, fewest: int = 1) -> Picture:
         return Picture()
     spec, status = deployment["spec"], deployment.get("status") or {}
     template = spec["template"]["metadata"]
-    current = _current(deployment, sources.replica_sets)
+    observed = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"].get("generation", 1))
+    current = _current(deployment, sources.replica_sets) if observed else None  # until then the newest one is old
     label = ((current or {}).get("metadata") or {}).get("labels") or {}
     events = _by_object(sources.events)
     pods = [_pod(pod, label.get(_HASH), events, sources.said) for pod in sources.pods]
@@ -116,8 +117,7 @@ def draw(sources: Sources, fewest: int = 1) -> Picture:
         updated=int(status.get("updatedReplicas", 0)),
         available=int(status.get("availableReplicas", 0)),
         total=int(status.get("replicas", 0)),
-        seen=int(status.get("observedGeneration", 0)) >= int(deployment["metadata"].get("generation", 1))
-        and current is not None,
+        seen=current is not None,
         stalled=_stalled(deployment, current),
         pods=tuple(sorted(pods, key=lambda pod: (not pod.new, pod.name))),
         release=(template.get("annotations") or {}).get(RELEASE_DIGEST, ""),
