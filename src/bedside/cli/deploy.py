@@ -1,13 +1,20 @@
 """`bedside deploy`."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from bedside import wiring
 from bedside.cli import console, rollouts
+from bedside.image.attached import InRegistry
+from bedside.image.bases import Repositories
+from bedside.image.reference import Reference
+from bedside.image.registry import Repository
 from bedside.kube.differences import Difference
 from bedside.kube.plan import Environment
+from bedside.stages import trust as trusting
 from bedside.stages.deploy import Proofs, What, deploy, preview
 from bedside.stages.verify import verify
 
@@ -18,6 +25,7 @@ from bedside.stages.verify import verify
 @click.option("--environment", type=click.Choice(["production", "staging"]), default="production", show_default=True)
 @click.option("--settings", type=click.Path(path_type=Path), help="The bedside.toml with [deploy].")
 @click.option("--dry-run", is_flag=True, help="Show what would change, as the cluster judges it, and change nothing.")
+@click.option("--trust", type=click.Path(path_type=Path), help="Trust policy that release and image must satisfy.")
 @click.option("--timeout", type=click.FloatRange(min=1), help="Seconds; computed from the release where left out.")
 @click.option("--take-over", is_flag=True, help="Take fields that other field managers own.")
 @click.option(
@@ -34,6 +42,7 @@ def command(
     environment: Environment,
     settings: Path | None,
     dry_run: bool,
+    trust: Path | None,
     timeout: float | None,
     take_over: bool,
     digests_only: bool,
@@ -55,12 +64,12 @@ def command(
     from the variable BEDSIDE_CREDENTIAL, never from an argument.
     """
     what = What(release, image, environment, settings)
-    proofs = _proofs(digests_only, ca_file, plain_http)
+    proofs = Proofs(_release(digests_only, trust), _repositories(ca_file, plain_http), _image(trust))
     with (
         wiring.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster,
         rollouts.watched() as watch,
     ):
-        chosen = rollouts.choices(rollouts.caller(**asked, name="localhost"), take_over, timeout)
+        chosen = rollouts.choices(rollouts.caller(**asked), take_over, timeout)
         if dry_run:
             _show(preview(what, cluster, proofs, chosen, watch), as_json)
             return
@@ -72,13 +81,33 @@ def command(
         console.line(proven.record.digest)
 
 
-def _proofs(digests_only: bool, ca_file: Path | None, plain_http: bool) -> Proofs:
+def _release(digests_only: bool, trust: Path | None) -> Callable[[Path], None]:
+    """Verify a release, and that it is signed as the policy asks."""
     tools = wiring.tools()
 
-    def release(directory: Path) -> None:
-        verify(directory, runner=tools.runner, environments=tools.environments, replay=not digests_only)
+    def prove(directory: Path) -> None:
+        found = verify(directory, runner=tools.runner, environments=tools.environments, replay=not digests_only)
+        if trust is not None:
+            trusting.demand_release(found.release, trusting.read_policy(trust), datetime.now(UTC))
 
-    return Proofs(release, lambda named: wiring.repository(named, ca_file=ca_file, plain_http=plain_http))
+    return prove
+
+
+def _image(trust: Path | None) -> Callable[[Reference, Repository], None] | None:
+    """Judge the signatures and statements of an image."""
+    if trust is None:
+        return None
+    policy = trusting.read_policy(trust)
+
+    def judge(reference: Reference, repository: Repository) -> None:
+        place = InRegistry(repository, repository.get(str(reference.digest)))
+        trusting.demand(place, policy, datetime.now(UTC), wiring.identifies)
+
+    return judge
+
+
+def _repositories(ca_file: Path | None, plain_http: bool) -> Repositories:
+    return lambda named: wiring.repository(named, ca_file=ca_file, plain_http=plain_http, on_wait=console.note)
 
 
 def _show(differences: tuple[Difference, ...], as_json: bool) -> None:

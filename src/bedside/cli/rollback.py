@@ -43,7 +43,7 @@ def command(
         wiring.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster,
         rollouts.watched() as watch,
     ):
-        chosen = rollouts.choices(rollouts.caller(**asked, name="localhost"), take_over=True, timeout=timeout)
+        chosen = rollouts.choices(rollouts.caller(**asked), take_over=True, timeout=timeout)
         proven = rollback(cluster, name, namespace or name, to, choices=chosen, watch=watch, known=known)
     rollouts.say_proven(proven)
     if as_json:

@@ -63,7 +63,7 @@ def caller_options(function: _F) -> _F:
 
 
 def caller(
-    credential_file: Path | None, client_cert: Path | None, client_key: Path | None, pod_ca: Path | None, name: str
+    credential_file: Path | None, client_cert: Path | None, client_key: Path | None, pod_ca: Path | None
 ) -> Caller:
     """Return who asks the pods.
 
@@ -72,13 +72,12 @@ def caller(
         client_cert: Certificate to show.
         client_key: Its key.
         pod_ca: Certificates that sign those of the pods.
-        name: The name that the pods' certificate must hold.
     """
     token = _credential(credential_file)
     headers = (("Authorization", f"Bearer {token}"),) if token else ()
     if client_cert is None and client_key is None and pod_ca is None:
         return Caller(headers)
-    return Caller(headers, _tls(client_cert, client_key, pod_ca), name)
+    return Caller(headers, _tls(client_cert, client_key, pod_ca))
 
 
 def _credential(path: Path | None) -> str:

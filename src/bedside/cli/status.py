@@ -36,6 +36,9 @@ def _show(found: Status) -> None:
     console.table(
         "releases", ("revision", "version", "digest", "state", "deployed", "by"), [*map(_record, found.records)]
     )
+    for record in found.records:
+        if record.why:
+            console.note(f"revision {record.revision} failed: {record.why}")
     picture = found.picture
     rows = [(pod.name, pod.node, pod.version, pod.release[:19], rollouts.state(pod)) for pod in picture.pods]
     console.table("pods", ("pod", "node", "version", "release", "state"), rows)
@@ -57,9 +60,8 @@ def _show(found: Status) -> None:
 
 
 def _record(record: Record) -> tuple[str, ...]:
-    state = f"{record.state}: {record.why}" if record.why else str(record.state)
     back = f" (back to revision {record.rolled_back})" if record.rolled_back else ""
-    return str(record.revision), record.version + back, record.digest[:19], state, record.time, record.by
+    return str(record.revision), record.version + back, record.digest[:19], str(record.state), record.time, record.by
 
 
 def _document(found: Status) -> dict[str, Any]:

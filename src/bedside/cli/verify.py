@@ -2,13 +2,17 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bedside import wiring
-from bedside.cli import console
+from bedside.cli import console, rollouts
 from bedside.provenance.trust import Verdict
+from bedside.release.reading import open_release
 from bedside.stages import trust as trusting
+from bedside.stages.deploy import expected
+from bedside.stages.status import verify_cluster
 from bedside.stages.verify import verify
 from bedside_runtime.contract import FILE_NAME
 
@@ -18,6 +22,10 @@ from bedside_runtime.contract import FILE_NAME
 @click.option("--digest", help="The release digest that it must have.")
 @click.option("--digests-only", is_flag=True, help="Compare files only; do not run the golden cases.")
 @click.option("--trust", type=click.Path(path_type=Path), help="Trust policy that it must satisfy: trust.toml.")
+@click.option("--cluster", is_flag=True, help="TARGET runs in a cluster: its name, or the release directory.")
+@click.option("-n", "--namespace", help="With --cluster: where; by default the model's name.")
+@rollouts.caller_options
+@rollouts.cluster_options
 @click.option("--image", help="Which image, by name or digest, where a layout holds several.")
 @click.option("--ca-file", type=click.Path(path_type=Path), help="PEM certificates to believe beside the system's.")
 @click.option("--plain-http", is_flag=True, help="Talk without TLS; for a registry on this machine only.")
@@ -27,18 +35,24 @@ def command(
     digest: str | None,
     digests_only: bool,
     trust: Path | None,
+    cluster: bool,
     image: str | None,
     ca_file: Path | None,
     plain_http: bool,
     as_json: bool,
+    **reached: Any,  # noqa: ANN401 - the options of a cluster, as they are
 ) -> None:
-    """Recompute and compare everything about TARGET: a release, or with --trust an image.
+    """Recompute and compare everything about TARGET: a release, with --trust an image, with --cluster what runs.
 
     Every file of a release is compared with its recorded size and sha256, nothing may be missing or added, and its
     own runtime answers every golden case in the locked environment. With --trust, it must be signed as the policy asks.
     An image is named by the directory of its layout or as HOST/REPOSITORY@sha256:...; --trust judges its signatures
-    and statements. Exit code 3 where anything differs.
+    and statements. With --cluster, every running pod must name the release and image of its manifest, and answer a
+    golden case as that release. Exit code 3 where anything differs.
     """
+    if cluster:
+        _running(target, as_json=as_json, **reached)
+        return
     if trust is not None and not (Path(target) / FILE_NAME).is_file():
         opened = wiring.place(target, name=image, ca_file=ca_file, plain_http=plain_http, on_wait=console.note)
         with opened as place:
@@ -88,3 +102,31 @@ def _trusted(digest: str, verdict: Verdict, *, as_json: bool) -> None:
 def _noted(verdict: Verdict) -> None:
     for item in trusting.notes(verdict):
         console.note(f"warning: {item.message}. {item.remedy} [{item.rule}]")
+
+
+def _running(
+    target: str,
+    *,
+    namespace: str | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    as_json: bool,
+    **asked: Path | None,
+) -> None:
+    """Prove what runs in a cluster."""
+    release = open_release(Path(target)) if (Path(target) / FILE_NAME).is_file() else None
+    name = release.contract.name if release is not None else target
+    wanted = expected(release) if release is not None else None
+    caller = rollouts.caller(**asked)
+    with (
+        wiring.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster,
+        console.steps() as on_step,
+    ):
+        served = verify_cluster(cluster.session, name, namespace or name, caller, wanted=wanted, on_pod=on_step)
+    digest = served[0].pod.release
+    console.done(f"{name}: {len(served)} pods, each answered a golden case as {digest[:19]}")
+    if as_json:
+        pods = [{**rollouts.pod_document(item.pod), "case": item.case} for item in served]
+        console.result({"name": name, "digest": digest, "pods": pods})
+    else:
+        console.line(digest)

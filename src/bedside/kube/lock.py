@@ -6,6 +6,7 @@ that it replaces.
 """
 
 import getpass
+import hashlib
 import os
 import platform
 import secrets
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from bedside.errors import BedsideError, ClusterFailed, DeployRunning
@@ -26,12 +28,35 @@ SECONDS: Final = 30.0
 
 
 def holder() -> str:
-    """Return who this process is: person, machine, process."""
+    """Return who this process is: person, machine, process; the machine by its boot and process namespace too."""
     try:
         person = getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as in a container
         person = str(os.getuid())
-    return f"{person}@{platform.node()}/{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{person}@{platform.node()}/{os.getpid()}-{_here()}-{secrets.token_hex(4)}"
+
+
+def is_gone(other: str) -> bool:
+    """Whether ``other``, a holder, was a process of this very machine that is there no more."""
+    pid, _, rest = other.rpartition("/")[2].partition("-")
+    if not pid.isdigit() or not _here() or rest.partition("-")[0] != _here():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _here() -> str:
+    """What process ids of this machine count in; empty where that is not known."""
+    try:
+        booted = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        return hashlib.sha256(f"{booted}{Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:8]
+    except OSError:
+        return ""
 
 
 class Lock:
@@ -128,8 +153,9 @@ def _take(
                 raise DeployRunning(f"{other} deploys {what.name.removesuffix('-deploy')} right now")
             if not seen:
                 seen, since = last, clock.now()
-                on_wait(f"{other} has begun to deploy; waiting {seconds:g} s to see whether it is still at work")
-            if clock.now() - since < seconds:
+                if not is_gone(other):
+                    on_wait(f"{other} has begun to deploy; waiting {seconds:g} s to see whether it is still at work")
+            if clock.now() - since < seconds and not is_gone(other):
                 clock.sleep(seconds / 15)
                 continue
         try:

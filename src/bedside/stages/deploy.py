@@ -11,6 +11,7 @@ from bedside.image.bases import Repositories
 from bedside.image.plan import RELEASE_DIGEST
 from bedside.image.pulling import choose
 from bedside.image.reference import Reference
+from bedside.image.registry import Repository
 from bedside.kube.asking import Case, Expected
 from bedside.kube.differences import Difference
 from bedside.kube.plan import Environment, Plan
@@ -53,7 +54,7 @@ class Proofs:
 
     release: Callable[[Path], object]
     repositories: Repositories
-    trust: Callable[[Reference], object] | None = None
+    trust: Callable[[Reference, Repository], object] | None = None
 
 
 def deploy(what: What, cluster: Cluster, proofs: Proofs, choices: Choices = USUAL, watch: Watch = SILENT) -> Proven:
@@ -93,10 +94,12 @@ def prepare(what: What, proofs: Proofs, watch: Watch) -> Order:
     watch.step("verifying the release")
     proofs.release(what.release)
     watch.step("verifying the image")
-    check_image(by_digest(what.image), plan, proofs.repositories)
-    if proofs.trust is not None:
-        watch.step("asking who signed it")
-        proofs.trust(by_digest(what.image))
+    reference = by_digest(what.image)
+    with proofs.repositories(reference) as repository:
+        check_image(reference, plan, repository)
+        if proofs.trust is not None:
+            watch.step("asking who signed it")
+            proofs.trust(reference, repository)
     return Order(
         name=plan.name,
         namespace=plan.namespace,
@@ -107,7 +110,7 @@ def prepare(what: What, proofs: Proofs, watch: Watch) -> Order:
     )
 
 
-def check_image(reference: Reference, plan: Plan, repositories: Repositories) -> None:
+def check_image(reference: Reference, plan: Plan, repository: Repository) -> None:
     """Read the image's manifest and config from its registry, and compare the release that it says it holds.
 
     Raises:
@@ -116,10 +119,9 @@ def check_image(reference: Reference, plan: Plan, repositories: Repositories) ->
     """
     machine = plan.contract.environment.machine
     platform = oci.Platform(architecture=_MACHINES.get(machine, machine), os=PLATFORM_OS)
-    with repositories(reference) as repository:
-        stored = choose(repository, reference, platform)
-        manifest = oci.decode_manifest(stored.data, stored.descriptor.media_type)
-        config = oci.decode_config(b"".join(repository.blob(manifest.config)))
+    stored = choose(repository, reference, platform)
+    manifest = oci.decode_manifest(stored.data, stored.descriptor.media_type)
+    config = oci.decode_config(b"".join(repository.blob(manifest.config)))
     held = config.config.labels.get(RELEASE_DIGEST, "")
     if held.removeprefix("sha256:") != plan.digest:
         raise VerificationFailed(
