@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -74,12 +75,12 @@ class Subprocess:
     ) -> Completed:
         """See Runner."""
         if on_error_line is not None:
-            return _watched(command, {**os.environ, **(env or {})}, cwd, on_error_line)
+            return _watched(command, _environment(env), cwd, on_error_line)
         try:
             done = subprocess.run(  # noqa: S603 - no shell, and callers name the program
                 list(command),
                 cwd=cwd,
-                env={**os.environ, **(env or {})},
+                env=_environment(env),
                 input=input,
                 stdin=subprocess.DEVNULL if input is None else None,
                 capture_output=True,
@@ -92,6 +93,12 @@ class Subprocess:
         except subprocess.TimeoutExpired:
             raise ToolFailed(f"{command[0]} did not finish within {timeout:g} seconds") from None
         return Completed(tuple(command), done.returncode, done.stdout, done.stderr)
+
+
+def _environment(added: Mapping[str, str] | None) -> dict[str, str]:
+    """Return this process's variables with ``added``; tools that came as wheels lie beside the interpreter."""
+    path = os.pathsep.join(part for part in (os.environ.get("PATH"), str(Path(sys.executable).parent)) if part)
+    return {**os.environ, "PATH": path, **(added or {})}
 
 
 def _watched(
@@ -180,7 +187,7 @@ def background(command: Sequence[str], *, log: Path, env: Mapping[str, str] | No
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
-                env={**os.environ, **(env or {})},
+                env=_environment(env),
             )
         except FileNotFoundError:
             raise ToolFailed(f"{command[0]} is not installed") from None

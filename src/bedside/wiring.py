@@ -1,15 +1,19 @@
 """Where effects are chosen: one place makes the real runner, resolver and caches that the verbs work with."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bedside.errors import KeyInvalid, KubeconfigInvalid, UsageError
-from bedside.image import layout
+from bedside.image import layout, pulling
 from bedside.image.attached import InLayout, InRegistry, Place
 from bedside.image.credentials import CredentialStore, auth_files
+from bedside.image.layout import Layout
+from bedside.image.oci import Descriptor
 from bedside.image.reference import Reference
 from bedside.image.registry import Repository
 from bedside.image.transport import Session, certificates
@@ -22,8 +26,10 @@ from bedside.locking.uv import Uv
 from bedside.process import Runner, Subprocess
 from bedside.provenance import keyless, keys, kms
 from bedside.provenance.keys import Signer
+from bedside.stages import advisories
 from bedside.stages.build import Builder
 from bedside.stages.rollouts import Cluster
+from bedside.stages.scan import Scanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +164,57 @@ def cluster(
     access = inside or kubeconfigs.access(documents, context, Path.read_bytes)
     with ClusterSession(access, Wallet(access, Subprocess()), on_wait=on_wait) as session:
         yield Cluster(session, Clock())
+
+
+def whole_image(
+    target: str,
+    *,
+    name: str | None = None,
+    ca_file: Path | None = None,
+    plain_http: bool = False,
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[Layout, Descriptor]]:
+    """Give the image that ``target`` names with all its layers; from a registry it is pulled for as long as it lasts.
+
+    Args:
+        target: The directory of a layout, or a reference to a registry.
+        name: Name or digest of the image where a layout holds several.
+        ca_file: Certificates to believe beside the system's.
+        plain_http: No TLS; only for a registry on this machine.
+        on_wait: Told why and how long, where the registry is asked again.
+    """
+    if Path(target).exists():
+        opened = layout.open_layout(Path(target))
+        yield opened, opened.find(name)
+        return
+    reference = Reference.parse(target)
+    with (
+        tempfile.TemporaryDirectory(prefix="bedside-image-") as work,
+        repository(reference, ca_file=ca_file, plain_http=plain_http, on_wait=on_wait) as reached,
+    ):
+        into = layout.create(Path(work) / "image")
+        yield into, pulling.pull_one(reached, reference, into)
+
+
+def scanner() -> Scanner:
+    """Return what scans with; variables of the user's own that trivy would read are set to nothing."""
+    unset = {name: "" for name in os.environ if name.startswith("TRIVY_")}
+    return Scanner(Subprocess(), unset, lambda: datetime.now(UTC))
+
+
+def vulnerabilities(db: str | None, *, ca_file: Path | None = None, plain_http: bool = False) -> Path:
+    """Return the directory of trivy's vulnerability database.
+
+    Args:
+        db: A directory, or the registry that mirrors it; trivy's own cache where nothing is named.
+        ca_file: Certificates to believe beside the system's.
+        plain_http: No TLS; only for a registry on this machine.
+    """
+    if db is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return advisories.local(Path(os.environ.get("TRIVY_CACHE_DIR") or cache / "trivy"))
+    if Path(db).exists() or db.startswith((".", "/")):
+        return advisories.local(Path(db))
+    reference = Reference.parse(db)
+    with repository(reference, ca_file=ca_file, plain_http=plain_http) as reached:
+        return advisories.pulled(reached, reference, cache_directory().parent / "advisories")

@@ -5,7 +5,7 @@ made of the image's digest, ``sha256-<hex>.sig``, as cosign has kept them since 
 Adding is safe to interrupt: blobs first, then the manifest, then what lists or names it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -126,6 +126,14 @@ class InLayout:
     def name(self, suffix: str, manifest: Manifest, blobs: Contents) -> Digest:
         """See Place."""
         return self._write(manifest, blobs, f"{signature_names(self.descriptor.digest)}{suffix}")
+
+    def replace(self, kind: str, says: Callable[[bytes], bool], manifest: Manifest, blobs: Contents) -> Digest:
+        """Attach an artifact in place of those of the same type whose content ``says`` that they are of one kind."""
+        for item in tuple(self.beside()):
+            there = item.manifest
+            if there.artifact_type == kind and len(there.layers) == 1 and says(self.read(there.layers[0])):
+                self._layout.forget(item.descriptor.digest)
+        return self.attach(manifest, blobs)
 
     def _write(self, manifest: Manifest, blobs: Contents, name: str | None) -> Digest:
         for blob, data in blobs:

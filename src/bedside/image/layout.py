@@ -185,6 +185,13 @@ class Layout:
             after = msgspec.structs.replace(before, manifests=(*kept, added))
             _replace(self.directory / _INDEX, oci.encode(after))
 
+    def forget(self, digest: Digest) -> None:
+        """Take a manifest out of index.json, whatever it is named; its blobs stay."""
+        with _disk(self.directory), _locked(self.directory):
+            before = self.index()
+            kept = tuple(item for item in before.manifests if item.digest != digest)
+            _replace(self.directory / _INDEX, oci.encode(msgspec.structs.replace(before, manifests=kept)))
+
 
 class NewBlob:
     """A blob that is being written; it has no name until `publish`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from bedside.errors import ImageInvalid
+from bedside.errors import ImageInvalid, UsageError
 from bedside.image import oci, shipment
 from bedside.image.layout import Layout
 from bedside.image.oci import Descriptor, Platform
@@ -48,6 +48,21 @@ def pull(
     layout.write_stream([stored.data], stored.descriptor)
     layout.add(stored.descriptor, name)
     return stored.descriptor
+
+
+def pull_one(repository: Repository, reference: Reference, layout: Layout) -> Descriptor:
+    """Bring an image into ``layout``, whatever platform it is for.
+
+    Raises:
+        UsageError: The reference names images for several platforms.
+        ImageInvalid, RegistryFailed, ToolFailed: As `pull`.
+    """
+    stored = repository.get(reference.digest or reference.tag or "latest")
+    if stored.descriptor.media_type in oci.INDEXES:
+        raise UsageError(f"{reference} names images for several platforms", remedy="Name one of them by its digest.")
+    manifest = oci.decode_manifest(stored.data, stored.descriptor.media_type)
+    config = oci.decode_config(b"".join(repository.blob(manifest.config)))
+    return pull(repository, reference.at(stored.descriptor.digest), layout, config.platform)
 
 
 def choose(repository: Repository, reference: Reference, platform: Platform) -> Stored:

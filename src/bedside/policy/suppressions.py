@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from bedside import acceptance
+from bedside.acceptance import SaysTooLittle
 from bedside.findings import Finding
 from bedside.policy.place import Hit, Place, SourceFile
 from bedside.policy.rulebook import finding, rules
 
 _MARK = re.compile(r"#\s*bedside:\s*(ignore\S*)\s*(.*)$")
-_FORM = re.compile(r"([A-Z0-9-]+(?:\s*,\s*[A-Z0-9-]+)*)\s+until\s+(\d{4}-\d{2}-\d{2})\s*:\s*(\S.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +77,16 @@ def _covered(lines: Sequence[str], number: int) -> int:
 
 
 def _parse(verb: str, text: str, where: Place, covers: int) -> list[Suppression] | str:
-    form = _FORM.fullmatch(text)
-    if verb not in ("ignore", "ignore-file") or form is None:
-        return "a suppression needs a rule, a last day and a reason"
     try:
-        until = date.fromisoformat(form[2])
-    except ValueError:
-        return "the last day of a suppression is no date"
-    names = [name.strip() for name in form[1].split(",")]
-    unknown = [name for name in names if name.startswith("BED-") and name not in rules()]
+        said = acceptance.parse(text)
+    except SaysTooLittle as error:
+        return f"this suppression says too little: {error}"
+    if verb not in ("ignore", "ignore-file") or said.place is not None:
+        return "a suppression covers its line or its file, and says so with ignore or ignore-file"
+    unknown = [name for name in said.rules if name.startswith("BED-") and name not in rules()]
     if unknown:
         return f"there is no rule {unknown[0]}"
-    return [Suppression(name, where.file, covers, until, form[3].strip(), where) for name in names]
+    return [Suppression(name, where.file, covers, said.until, said.reason, where) for name in said.rules]
 
 
 def apply(

@@ -28,17 +28,31 @@ def rules() -> dict[str, Rule]:
     }
 
 
-def finding(rule: str, message: str, *, file: str = "", path: str = "", severity: Severity | None = None) -> Finding:
+def is_about_a_file(rule: str) -> bool:
+    """Whether what ``rule`` finds is a file of the image."""
+    return rule.startswith("BED-SCN-0") and rule < "BED-SCN-020"
+
+
+def finding(
+    rule: str, message: str, *, file: str = "", line: int = 0, path: str = "", severity: Severity | None = None
+) -> Finding:
     """Return a finding of ``rule``.
 
     Args:
         rule: Its id.
         message: What is wrong here, without a patient's values and without a secret.
-        file: Path in the image.
+        file: Path in the image, or of what the user gave.
+        line: Line of it.
         path: Where that is: a layer, a package.
         severity: Where this one is less or more than the rule's.
     """
     text = rules()[rule]
     return Finding(
-        rule=rule, severity=severity or text.severity, message=message, remedy=text.remedy, file=file, path=path
+        rule=rule,
+        severity=severity or text.severity,
+        message=message,
+        remedy=text.remedy,
+        file=file,
+        line=line,
+        path=path,
     )

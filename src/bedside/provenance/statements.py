@@ -15,6 +15,9 @@ TYPE: Final = "https://in-toto.io/Statement/v1"
 MEDIA_TYPE: Final = "application/vnd.in-toto+json"
 """Of a statement that nobody signed yet, as an artifact beside an image."""
 
+PREDICATE_ANNOTATION: Final = "in-toto.io/predicate-type"
+"""Annotation of such an artifact: what kind of statement it holds, as BuildKit names it."""
+
 SBOM: Final = "https://cyclonedx.org/bom"
 PROVENANCE: Final = "https://slsa.dev/provenance/v1"
 SCAN: Final = "https://cosign.sigstore.dev/attestation/vuln/v1"

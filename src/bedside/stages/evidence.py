@@ -1,14 +1,14 @@
 """What stands beside an image, read for a judgement. Nothing is believed here; what cannot be read says nothing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from bedside.errors import NotTrusted
-from bedside.image import plan
-from bedside.image.attached import Beside, Place
+from bedside.image import attached, plan
+from bedside.image.attached import Beside, InLayout, Place
 from bedside.image.oci import Descriptor
-from bedside.provenance import cosign, dsse
+from bedside.provenance import cosign, dsse, statements
 from bedside.provenance.cosign import Bundle, Signed
 from bedside.provenance.dsse import Envelope
 from bedside.provenance.trust import Evidence
@@ -25,6 +25,31 @@ class Unreadable:
 
 
 Found: TypeAlias = Signed | Envelope | Bundle | Unreadable
+
+
+def subject_name(annotations: Mapping[str, str]) -> str:
+    """Return what statements call an image: its model and version."""
+    return ":".join(annotations[key] for key in (plan.MODEL, VERSION) if key in annotations) or "image"
+
+
+def leave_statement(place: InLayout, payload: bytes) -> None:
+    """Put a statement that nobody signed beside an image, in place of an earlier one of the same kind."""
+    kind = statements.decode(payload).predicate_type
+    manifest, contents = attached.artifact(
+        place.descriptor,
+        statements.MEDIA_TYPE,
+        payload,
+        statements.MEDIA_TYPE,
+        {statements.PREDICATE_ANNOTATION: kind},
+    )
+    place.replace(statements.MEDIA_TYPE, lambda data: _kind(data) == kind, manifest, contents)
+
+
+def _kind(data: bytes) -> str | None:
+    try:
+        return statements.decode(data).predicate_type
+    except NotTrusted:
+        return None
 
 
 def signatures(place: Place, there: Iterable[Beside]) -> Iterator[Found]:

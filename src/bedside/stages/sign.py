@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bedside.errors import ToolFailed, UsageError
-from bedside.image import attached, oci, plan
+from bedside.image import attached, oci
 from bedside.image.attached import Beside, Place
 from bedside.image.oci import Descriptor, ImageConfig, Manifest, RootFS
 from bedside.provenance import cosign, dsse, release_signature, sbom, statements
@@ -126,7 +126,7 @@ def _statements(place: Place, there: Sequence[Beside], extra: Sequence[bytes], *
 
 def _unsigned(place: Place, item: Beside) -> Iterator[bytes]:
     """Give the statement that an artifact holds; an SBOM becomes one."""
-    digest, name = place.descriptor.digest, subject_name(place.manifest)
+    digest, name = place.descriptor.digest, evidence.subject_name(place.manifest.annotations)
     match item.manifest.artifact_type, item.manifest.layers:
         case (kind, (layer,)) if kind == statements.MEDIA_TYPE:
             payload = place.read(layer)
@@ -134,12 +134,6 @@ def _unsigned(place: Place, item: Beside) -> Iterator[bytes]:
                 yield payload
         case (kind, (layer,)) if kind == sbom.MEDIA_TYPE:
             yield statements.wrapped(digest, name, statements.SBOM, place.read(layer))
-
-
-def subject_name(manifest: Manifest) -> str:
-    """Return what statements call an image: its model and version."""
-    said = manifest.annotations
-    return ":".join(said[key] for key in (plan.MODEL, evidence.VERSION) if key in said) or "image"
 
 
 class _Signing(Protocol):
