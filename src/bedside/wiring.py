@@ -166,6 +166,7 @@ def cluster(
         yield Cluster(session, Clock())
 
 
+@contextmanager
 def whole_image(
     target: str,
     *,
