@@ -63,6 +63,15 @@ audit = "icu-keys"
 pull = "registry"
 """
 
+ISSUER = """
+[deploy]
+exposure = "none"
+
+[deploy.issuer]
+namespace = "keycloak"
+cidrs = ["203.0.113.0/28"]
+"""
+
 NOTHING = """
 [deploy]
 exposure = "none"

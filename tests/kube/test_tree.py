@@ -19,17 +19,28 @@ from bedside.kube.tree import objects
 from bedside.process import Subprocess
 from bedside.stages.check import check
 from bedside.stages.manifests import manifests, plans
-from bedside_runtime.contract import Auth
+from bedside_runtime.contract import Auth, Jwt
 
 VERSIONS = [version.removesuffix("-local").removesuffix("-strict") for version in all_versions()]
 NEWEST = sorted(set(VERSIONS), key=lambda text: [int(part) for part in text.split(".")[:2]])[-5:]
 CUSTOM = {"HTTPRoute", "PodMonitor", "PrometheusRule", "ExternalSecret", "PeerAuthentication", "AuthorizationPolicy"}
-SETTINGS = {"gateway": projects.GATEWAY, "ingress": projects.INGRESS, "nothing": projects.NOTHING}
+SETTINGS = {
+    "gateway": projects.GATEWAY,
+    "ingress": projects.INGRESS,
+    "nothing": projects.NOTHING,
+    "issuer": projects.ISSUER,
+}
+
+FETCHING = Auth(
+    methods=("jwt",),
+    jwt=Jwt(issuer="https://login.example.org", audience="icu-test", jwks="https://login.example.org/keys"),
+)
 
 
 @pytest.fixture(params=sorted(SETTINGS))
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    release = projects.make(tmp_path / "project", SETTINGS[request.param])
+    auth = FETCHING if request.param == "issuer" else projects.GUARDED
+    release = projects.make(tmp_path / "project", SETTINGS[request.param], auth=auth)
     return manifests(release, projects.IMAGE, tmp_path / "k8s").directory
 
 
@@ -185,6 +196,34 @@ def test_nothing_gets_in_or_out_but_the_named_openings(tmp_path: Path) -> None:
     assert opened[0]["ports"] == [{"port": "http", "protocol": "TCP"}]
     metrics = made["NetworkPolicy icu-test-allow-metrics"]["spec"]["ingress"][0]
     assert ([_namespace(peer) for peer in metrics["from"]], metrics["ports"][0]["port"]) == (["monitoring"], "admin")
+
+
+def test_the_issuer_of_tokens_is_the_one_thing_that_pods_reach(tmp_path: Path) -> None:
+    deploy = projects.GATEWAY + '\n[deploy.issuer]\nnamespace = "keycloak"\ncidrs = ["203.0.113.0/28"]\nport = 8443\n'
+    made = _objects(tmp_path, deploy, auth=FETCHING)
+    spec = made["NetworkPolicy icu-test-allow-issuer"]["spec"]
+    issuer, names = spec["egress"]
+    assert spec["policyTypes"] == ["Egress"]
+    assert (_namespace(issuer["to"][0]), issuer["to"][1]) == ("keycloak", {"ipBlock": {"cidr": "203.0.113.0/28"}})
+    assert issuer["ports"] == [{"port": 8443, "protocol": "TCP"}]
+    assert [_namespace(peer) for peer in names["to"]] == ["kube-system"]
+    assert {(port["port"], port["protocol"]) for port in names["ports"]} == {(53, "UDP"), (53, "TCP")}
+    assert sum("egress" in item["spec"] for title, item in made.items() if title.startswith("NetworkPolicy")) == 1
+
+
+def test_a_release_that_could_not_fetch_its_keys_is_not_rendered(tmp_path: Path) -> None:
+    release = projects.make(tmp_path, auth=FETCHING)
+    with pytest.raises(UsageError, match="nothing lets them out") as refused:
+        manifests(release, projects.IMAGE, tmp_path / "k8s")
+    assert "[deploy.issuer]" in refused.value.remedy
+
+
+def test_a_mounted_key_set_is_a_file_and_opens_nothing(tmp_path: Path) -> None:
+    mounted = Auth(methods=("api-key", "jwt"), jwt=Jwt(issuer="https://login.example.org", audience="icu-test"))
+    made = _objects(tmp_path, projects.GATEWAY, auth=mounted)
+    data = made["ExternalSecret icu-test-auth-keys"]["spec"]["data"]
+    assert [item["secretKey"] for item in data] == ["api-keys.txt", "jwks.json"]
+    assert not any("egress" in item["spec"] for title, item in made.items() if title.startswith("NetworkPolicy"))
 
 
 def _namespace(peer: dict[str, Any]) -> str:

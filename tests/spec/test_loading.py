@@ -49,6 +49,7 @@ cases = "golden.jsonl"
 [serve.auth]
 methods = ["api-key"]
 """
+JWT = '\n[serve.auth.jwt]\nissuer = "https://login.example.org"\naudience = "icu"\n'
 CASE = {"id": "one", "inputs": {"temperature": 37.0, "ward": "A"}, "expected": 0.2}
 
 
@@ -226,6 +227,19 @@ def test_a_wrong_word_suggests_the_nearest(project: Path) -> None:
         ('methods = ["none"]\nacknowledged = "yes"', ("BED-SPEC-004", "serve.auth.acknowledged")),
         ('methods = ["api-key"]\nacknowledged = "mesh terminates it"', ("BED-SPEC-071", "serve.auth.acknowledged")),
         ('method = ["api-key"]', ("BED-SPEC-003", "serve.auth.method")),
+        ('methods = ["jwt"]', ("BED-SPEC-073", "serve.auth")),
+        ('methods = ["api-key"]' + JWT, ("BED-SPEC-073", "serve.auth.jwt")),
+        ('methods = ["jwt"]' + JWT.replace("issuer", "isuer"), ("BED-SPEC-003", "serve.auth.jwt.isuer")),
+        ('methods = ["jwt"]' + JWT.replace('"icu"', '""'), ("BED-SPEC-005", "serve.auth.jwt.audience")),
+        ('methods = ["jwt"]' + JWT + 'jwks = "http://login"', ("BED-SPEC-005", "serve.auth.jwt.jwks")),
+        ('methods = ["jwt"]' + JWT + 'jwks = "https://u:p@login/"', ("BED-SPEC-005", "serve.auth.jwt.jwks")),
+        ('methods = ["jwt"]' + JWT + 'jwks = "file:///keys"', ("BED-SPEC-005", "serve.auth.jwt.jwks")),
+        ('methods = ["jwt"]' + JWT + 'algorithms = ["HS256"]', ("BED-SPEC-004", "serve.auth.jwt.algorithms[0]")),
+        ('methods = ["jwt"]' + JWT + 'algorithms = ["none"]', ("BED-SPEC-004", "serve.auth.jwt.algorithms[0]")),
+        ('methods = ["jwt"]' + JWT + "algorithms = []", ("BED-SPEC-005", "serve.auth.jwt.algorithms")),
+        ('methods = ["jwt"]' + JWT + "skew_seconds = 3600", ("BED-SPEC-005", "serve.auth.jwt.skew_seconds")),
+        ('methods = ["jwt"]' + JWT + "stale_seconds = 10", ("BED-SPEC-074", "serve.auth.jwt.stale_seconds")),
+        ('methods = ["jwt"]' + JWT + "scopes = ['a b']", ("BED-SPEC-074", "serve.auth.jwt.scopes")),
     ],
 )
 def test_a_mistake_about_who_may_ask_is_never_taken_for_nobody(
@@ -236,6 +250,15 @@ def test_a_mistake_about_who_may_ask_is_never_taken_for_nobody(
         spec.load(project)
     assert expected in [(item.rule, item.path) for item in refused.value.findings]
     assert all(item.remedy for item in refused.value.findings)
+
+
+def test_whose_tokens_are_believed_is_resolved(project: Path) -> None:
+    auth = 'methods = ["jwt"]' + JWT + 'jwks = "https://login.example.org/keys"\nscopes = ["predict"]\n'
+    (project / "bedside.toml").write_text(GOOD.replace('methods = ["api-key"]', auth))
+    jwt = spec.load(project).serve.auth.jwt
+    assert jwt is not None
+    assert (jwt.jwks, jwt.scopes) == ("https://login.example.org/keys", ("predict",))
+    assert jwt.algorithms == ("RS256", "PS256", "ES256", "EdDSA")
 
 
 def test_that_nobody_authenticates_is_noted_unless_it_is_acknowledged(project: Path) -> None:

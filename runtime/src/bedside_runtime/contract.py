@@ -220,7 +220,35 @@ class Engine(_Part, frozen=True, kw_only=True):
     batch_invariant: bool = False
 
 
-AuthMethod: TypeAlias = Literal["none", "api-key"]
+AuthMethod: TypeAlias = Literal["none", "api-key", "jwt"]
+Algorithm: TypeAlias = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+"""Signatures of tokens (RFC 7518, RFC 8037); none that is made with a shared secret."""
+
+
+class Jwt(_Part, frozen=True, kw_only=True):
+    """Which bearer tokens are believed (RFC 7519, RFC 9068).
+
+    Attributes:
+        issuer: What ``iss`` must be.
+        audience: What must be ``aud``, or one of it.
+        jwks: https address of the issuer's key set (RFC 7517); ``None`` where it is mounted as ``jwks.json``.
+        algorithms: Signatures that are taken.
+        identity: The claim that names the caller.
+        scopes: What a token must be good for, all of them.
+        skew_seconds: How far the issuer's clock may be from ours.
+        refresh_seconds: How often the key set is fetched.
+        stale_seconds: How long a key set is believed that could not be fetched again.
+    """
+
+    issuer: str
+    audience: str
+    jwks: str | None = None
+    algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA")
+    identity: str = "sub"
+    scopes: tuple[str, ...] = ()
+    skew_seconds: float = 30.0
+    refresh_seconds: float = 300.0
+    stale_seconds: float = 86_400.0
 
 
 class Auth(_Part, frozen=True, kw_only=True):
@@ -230,10 +258,12 @@ class Auth(_Part, frozen=True, kw_only=True):
         methods: How callers show who they are; one that is good is enough. ``none`` stands alone, and is served on
             loopback only, unless ``acknowledged``.
         acknowledged: That something in front of every pod authenticates the callers.
+        jwt: Which bearer tokens are believed; for the method ``jwt`` alone.
     """
 
     methods: tuple[AuthMethod, ...] = ("none",)
     acknowledged: Literal["mesh terminates it"] | None = None
+    jwt: Jwt | None = None
 
 
 class Serve(_Part, frozen=True, kw_only=True):

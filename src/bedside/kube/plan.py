@@ -121,6 +121,14 @@ class Plan:
             annotations=self.annotations,
         )
 
+    # -- authentication
+
+    @property
+    def fetches_keys(self) -> bool:
+        """Whether the pods fetch the keys of an issuer of tokens."""
+        jwt = self.contract.serve.auth.jwt
+        return jwt is not None and jwt.jwks is not None
+
     # -- times, seconds
 
     @property
@@ -203,13 +211,19 @@ def check(plan: Plan) -> None:
     """Refuse what the cluster could not hold.
 
     Raises:
-        UsageError: The name is too long; or nobody authenticates, so that no pod would start.
+        UsageError: The name is too long; nobody authenticates, so that no pod would start; or keys are fetched from
+            where no pod gets to, so that none would be ready.
     """
     auth = plan.contract.serve.auth
     if "none" in auth.methods and auth.acknowledged is None:
         raise UsageError(
             f"{plan.contract.ref} authenticates nobody, so it answers on loopback only, and no pod of it starts",
             remedy='Set [serve.auth] methods = ["api-key"], or acknowledged = "mesh terminates it"; package again.',
+        )
+    if plan.fetches_keys and plan.settings.issuer is None:
+        raise UsageError(
+            f"the pods of {plan.contract.ref} fetch the keys of their issuer, and nothing lets them out",
+            remedy="Say in [deploy.issuer] where it is: namespace, or cidrs; or mount the keys, without jwks.",
         )
     if len(plan.name) > LONGEST_NAME:
         raise UsageError(

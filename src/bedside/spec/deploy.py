@@ -76,6 +76,14 @@ class SecretsSection(Section):
     pull: str | None = Field(default=None, description="Secret of type dockerconfigjson for a private registry.")
 
 
+class IssuerSection(Section):
+    """Where the issuer of tokens is, whose keys the pods fetch; nothing else do they reach."""
+
+    namespace: str | None = Field(default=None, description="Its namespace, where it runs in the cluster.")
+    cidrs: _Words = Field(default=(), description="Its addresses, where it does not.", examples=[["203.0.113.0/28"]])
+    port: int = Field(default=443, ge=1, le=65_535, description="The port of its pods, or of its addresses.")
+
+
 class MonitoringSection(Section):
     """Prometheus Operator and Grafana."""
 
@@ -111,6 +119,7 @@ class DeploySection(Section):
     resources: ResourcesSection = ResourcesSection()
     audit_volume: AuditVolumeSection = AuditVolumeSection()
     secrets: SecretsSection = SecretsSection()
+    issuer: IssuerSection | None = Field(default=None, description="Needed where keys of tokens are fetched.")
     monitoring: MonitoringSection = MonitoringSection()
     priority_class: str | None = Field(default=None, description="PriorityClass that is in the cluster.")
     staging: StagingSection | None = None

@@ -1,5 +1,6 @@
 """What makes sense in a ``[deploy]`` whose shape is right. Pure."""
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -22,6 +23,7 @@ def deploy(section: DeploySection, model: str) -> Iterator[Problem]:
     yield from _quantities(section)
     yield from _names(section)
     yield from _audit(section)
+    yield from _issuer(section)
     yield from _staging(section, section.namespace or model)
 
 
@@ -98,6 +100,7 @@ def _names(section: DeploySection) -> Iterator[Problem]:
         "deploy.gateway.name": gateway.name if gateway else None,
         "deploy.gateway.namespace": gateway.namespace if gateway else None,
         "deploy.gateway.listener": gateway.listener if gateway else None,
+        "deploy.issuer.namespace": section.issuer.namespace if section.issuer else None,
         "deploy.ingress.class": ingress.class_name if ingress else None,
         "deploy.ingress.namespace": ingress.namespace if ingress else None,
         "deploy.ingress.tls_secret": ingress.tls_secret if ingress else None,
@@ -123,6 +126,26 @@ def _audit(section: DeploySection) -> Iterator[Problem]:
             f"a {volume.access} claim can be mounted on one node, and there may be {section.replicas.max} pods",
             'Use a StorageClass with ReadWriteMany; or kind = "scratch", where checkpoints alone outlive a pod.',
         )
+
+
+def _issuer(section: DeploySection) -> Iterator[Problem]:
+    issuer = section.issuer
+    if issuer is None:
+        return
+    if issuer.namespace is None and not issuer.cidrs:
+        yield Problem("BED-SPEC-068", "deploy.issuer", "it says of no place", "Add namespace, or cidrs.")
+    for index, cidr in enumerate(issuer.cidrs):
+        try:
+            narrow = ipaddress.ip_network(cidr).prefixlen > 0
+        except ValueError:
+            narrow = False
+        if not narrow:
+            yield Problem(
+                "BED-SPEC-068",
+                f"deploy.issuer.cidrs[{index}]",
+                f"{cidr[:80]!r} is no range of addresses, or all of them",
+                "Write an address and the length of its prefix, 203.0.113.0/28.",
+            )
 
 
 def _staging(section: DeploySection, production: str) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from pydantic import Field, Strict
 
 from bedside.spec.deploy import DeploySection
 from bedside.spec.section import Section
-from bedside_runtime.contract import Audit, Auth, AuthMethod, Serve
+from bedside_runtime.contract import Algorithm, Audit, Auth, AuthMethod, Jwt, Serve
 
 _Number = float
 _Interval = Annotated[tuple[_Number, _Number], Strict(strict=False)]
@@ -16,6 +16,7 @@ _Words = Annotated[tuple[str, ...], Strict(strict=False)]
 _SERVE: Final = Serve()
 _AUDIT: Final = Audit()
 _AUTH: Final = Auth()
+_JWT: Final = Jwt(issuer="", audience="")
 
 
 class ModelSection(Section):
@@ -79,6 +80,26 @@ class GoldenSection(Section):
     tolerance: float = Field(default=1e-9, ge=0, description="Largest absolute difference; 0 is bit for bit.")
 
 
+class JwtSection(Section):
+    """Which bearer tokens are believed."""
+
+    issuer: str = Field(description="What `iss` must be.", min_length=1)
+    audience: str = Field(description="What must be `aud`, or one of it.", min_length=1)
+    jwks: str | None = Field(
+        default=None,
+        description="https address of the issuer's key set; left out, it is mounted as jwks.json.",
+        pattern=r"^https://[^\s/?#@]+(/[^\s#]*)?$",
+    )
+    algorithms: Annotated[tuple[Algorithm, ...], Strict(strict=False)] = Field(
+        default=_JWT.algorithms, min_length=1, description="Signatures that are taken."
+    )
+    identity: str = Field(default=_JWT.identity, min_length=1, description="The claim that names the caller.")
+    scopes: _Words = Field(default=(), description="What a token must be good for, all of them.")
+    skew_seconds: float = Field(default=_JWT.skew_seconds, ge=0, le=300, description="Difference of clocks.")
+    refresh_seconds: float = Field(default=_JWT.refresh_seconds, ge=10, description="How often keys are fetched.")
+    stale_seconds: float = Field(default=_JWT.stale_seconds, ge=10, description="How long old keys are believed.")
+
+
 class AuthSection(Section):
     """Who may ask for predictions; probes alone are open to everybody."""
 
@@ -88,6 +109,7 @@ class AuthSection(Section):
     acknowledged: Literal["mesh terminates it"] | None = Field(
         default=None, description="Beside none: something in front of every pod authenticates the callers."
     )
+    jwt: JwtSection | None = Field(default=None, description="Whose tokens; needed by the method jwt.")
 
 
 class ServeSection(Section):

@@ -343,8 +343,11 @@ def _input(section: document.InputSection) -> contract.Input:
 
 
 def _serve(section: document.ServeSection) -> contract.Serve:
+    auth = section.auth
+    jwt = contract.Jwt(**auth.jwt.model_dump()) if auth.jwt is not None else None
     return contract.Serve(
-        **section.model_dump(exclude={"engine", "auth"}), auth=contract.Auth(**section.auth.model_dump())
+        **section.model_dump(exclude={"engine", "auth"}),
+        auth=contract.Auth(**auth.model_dump(exclude={"jwt"}), jwt=jwt),
     )
 
 

@@ -8,7 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bedside.spec import units
-from bedside.spec.document import EnvironmentSection, InputSection, ModelSection, OutputSection, ServeSection
+from bedside.spec.document import (
+    AuthSection,
+    EnvironmentSection,
+    InputSection,
+    ModelSection,
+    OutputSection,
+    ServeSection,
+)
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SEMVER = re.compile(
@@ -18,6 +25,7 @@ _SEMVER = re.compile(
 _PYTHON = re.compile(r"3\.(\d{2})")
 _INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\- ]*")
 _CODE = re.compile(r"[a-z][a-z0-9-]*:\S+")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _OLDEST_PYTHON = 11
 
 
@@ -205,6 +213,30 @@ def serve(section: ServeSection) -> Iterator[Problem]:
             "serve.auth.acknowledged",
             "callers authenticate here, so there is nothing to acknowledge",
             "Remove acknowledged.",
+        )
+    yield from _tokens(auth)
+
+
+def _tokens(auth: AuthSection) -> Iterator[Problem]:
+    path, jwt = "serve.auth.jwt", auth.jwt
+    if "jwt" in auth.methods and jwt is None:
+        yield Problem(
+            "BED-SPEC-073", "serve.auth", "tokens are taken and nobody says whose", f"Add [{path}]: issuer, audience."
+        )
+    if jwt is None:
+        return
+    if "jwt" not in auth.methods:
+        yield Problem("BED-SPEC-073", path, "no tokens are taken", 'Add "jwt" to methods, or remove the section.')
+    for scope in jwt.scopes:
+        if not _SCOPE.fullmatch(scope):
+            remedy = "A scope is printable ASCII without space, quote and backslash (RFC 6749, section 3.3)."
+            yield Problem("BED-SPEC-074", f"{path}.scopes", f"{scope[:80]!r} is no scope", remedy)
+    if jwt.stale_seconds < jwt.refresh_seconds:
+        yield Problem(
+            "BED-SPEC-074",
+            f"{path}.stale_seconds",
+            "keys would be dropped before they are fetched again",
+            "Raise stale_seconds above refresh_seconds.",
         )
 
 

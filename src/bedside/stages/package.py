@@ -131,8 +131,12 @@ def _lock(spec: Spec, uv: Uv, work: Path, *, upgrade: bool) -> Path:
 def _extras(spec: Spec) -> tuple[str, ...]:
     """Return the extras of the runtime that the release's settings use, and no other."""
     audit = spec.audit
-    sealed = audit is not None and (audit.signed or audit.payload == "encrypted")
-    return (*(("audit",) if sealed else ()), *(("signature",) if spec.model.signed else ()))
+    used = {
+        "audit": audit is not None and (audit.signed or audit.payload == "encrypted"),
+        "auth": "jwt" in spec.serve.auth.methods,
+        "signature": spec.model.signed,
+    }
+    return tuple(extra for extra, needed in used.items() if needed)
 
 
 def _authors_part(lock: Path) -> str:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from bedside_runtime import __version__
 from bedside_runtime.serve import bodies, inference, openapi, plain
-from bedside_runtime.serve.boundary import Boundary, head, request_id, verdict_of
+from bedside_runtime.serve.boundary import Boundary, caller_of, head, request_id
 from bedside_runtime.serve.metrics import CONTENT_TYPE, Metrics
 from bedside_runtime.serve.predicting import Asked, Loaded, Predictions
 from bedside_runtime.serve.probes import Probes, Report, json
@@ -68,7 +68,7 @@ class Application:
         received = asyncio.get_running_loop().time()
         body = await bodies.read(request, self._predictions.serving().service.contract.serve.max_body)
         fields = {**head(request), b"x-request-id": request_id(request).encode()}
-        route, identity = request.scope["route"].path, verdict_of(request).identity
+        route, identity = request.scope["route"].path, caller_of(request).identity
         reply = await self._predictions.answer(Asked(route, named, fields, body, received, identity))
         return Response(reply.body, reply.status, dict(reply.more), reply.media_type)
 

@@ -6,18 +6,20 @@ and the log gets its class and place, never its text, which may quote a patient.
 
 import asyncio
 import time
+from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bedside_runtime.serve import predicting
-from bedside_runtime.serve.auth.verdict import TURNED_AWAY, UNDECIDED, VERDICT, Verdict
+from bedside_runtime.serve.auth.verdict import DECISION, TURNED_AWAY, Decision, Verdict
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Predictions
 from bedside_runtime.serve.problems import Problem, not_ready, response
 from bedside_runtime.service import Caller
 
 _SERVER_ERROR = 500
+_IDENTITY: Final = "bedside.identity"
 
 
 def request_id(request: Request) -> str:
@@ -28,15 +30,9 @@ def request_id(request: Request) -> str:
     return found
 
 
-def verdict_of(request: Request) -> Verdict:
-    """Return what the gate decided. Without a verdict, as behind another server than ours, nobody is let in."""
-    found: Verdict | None = request.scope.get(VERDICT)
-    return found if found is not None else UNDECIDED
-
-
 def caller_of(request: Request) -> Caller:
     """Return who asks."""
-    return Caller(request_id(request), verdict_of(request).identity)
+    return Caller(request_id(request), request.scope.get(_IDENTITY))
 
 
 def head(request: Request) -> dict[bytes, bytes]:
@@ -74,8 +70,13 @@ class Boundary:
         self._metrics.request(route, request.method, answer.status, time.perf_counter() - started)
 
     async def _let_in(self, request: Request, receive: Receive, answer: "_Answer") -> None:
-        """Do what the gate decided."""
-        refusal = verdict_of(request).refusal
+        """Do what the gate decided. Without a decision, as behind another server than ours, nobody is let in."""
+        decision: Decision | None = request.scope.get(DECISION)
+        if decision is None:
+            refusal: Problem | None = Problem("authentication-unavailable")
+        else:
+            verdict = decision if isinstance(decision, Verdict) else await decision
+            request.scope[_IDENTITY], refusal = verdict.identity, verdict.refusal
         if refusal is None:
             await self._app(request.scope, receive, answer.send)
         else:

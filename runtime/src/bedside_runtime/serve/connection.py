@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from bedside_runtime.contract import Serve
 from bedside_runtime.serve import bodies, predicting
 from bedside_runtime.serve.auth.gate import Gate
-from bedside_runtime.serve.auth.verdict import VERDICT, Verdict
+from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Asked, Predictions, Reply
 from bedside_runtime.serve.problems import RETRY_AFTER, Problem
@@ -91,11 +91,11 @@ class _Exchange:
         before: Any,  # noqa: ANN401 - uvicorn's cycle or one of these
         keep_alive: bool,
         route: predicting.Route,
-        verdict: Verdict,
+        decision: Decision,
     ) -> None:
         self.connection, self.before, self.keep_alive = connection, before, keep_alive
         self.route, self.named = route
-        self.verdict = verdict
+        self.decision = decision
         self.head: Mapping[bytes, bytes] = dict(reversed(connection.headers))  # the first of repeated ones
         self.received = connection.loop.time()
         self.body = bytearray()
@@ -103,7 +103,7 @@ class _Exchange:
         self.more_body = True
         self.response_complete = False
         self.disconnected = False
-        self.problem = verdict.refusal
+        self.problem = decision.refusal if isinstance(decision, Verdict) else None
 
     def take(self, body: bytes) -> None:
         """Take a part of the body; nothing is kept of a request that is refused."""
@@ -116,13 +116,15 @@ class _Exchange:
         wall = self.connection.wall
         if wall.predictions is None:
             raise AssertionError("only a port with predictions makes exchanges")
-        if self.problem is None:
-            identity = self.verdict.identity
-            asked = Asked(self.route, self.named, self.head, bytes(self.body), self.received, identity)
+        verdict = self.decision if isinstance(self.decision, Verdict) else await self.decision
+        problem = self.problem or verdict.refusal
+        if problem is None:
+            body = bytes(self.body)
+            asked = Asked(self.route, self.named, self.head, body, self.received, verdict.identity)
             reply = await wall.predictions.answer(asked)
         else:
-            caller = Caller(predicting.request_id(self.head), self.verdict.identity)
-            reply = await wall.predictions.refuse(self.problem, caller, self.received)
+            caller = Caller(predicting.request_id(self.head), verdict.identity)
+            reply = await wall.predictions.refuse(problem, caller, self.received)
         wall.metrics.request(self.route, "POST", reply.status, self.connection.loop.time() - self.received)
         self.connection.reply(self, reply)
 
@@ -250,12 +252,12 @@ class Connection(HttpToolsProtocol):
         self._refused = self._wrong_head()
         if self._refused is not None:
             return
-        verdict = self.wall.gate.decide(self.parser.get_method(), self.url, self.headers)
+        decision = self.wall.gate.decide(self.parser.get_method(), self.url, self.headers)
         found = self._prediction()
         if found is None:
-            self._hand_on(verdict)
+            self._hand_on(decision)
         else:
-            self._begin(found, verdict)
+            self._begin(found, decision)
         if self.wall.closing:
             self.cycle.keep_alive = False
 
@@ -354,23 +356,23 @@ class Connection(HttpToolsProtocol):
             return Problem("bad-request")  # RFC 9112, section 3.2
         return bodies.too_large(self.wall.limits.max_body) if self._length > self.wall.limits.max_body else None
 
-    def _begin(self, found: predicting.Route, verdict: Verdict) -> None:
+    def _begin(self, found: predicting.Route, decision: Decision) -> None:
         """Take the request as one for predictions."""
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         before = None if self.cycle is None or self.cycle.response_complete else self.cycle
-        self.cycle = _Exchange(self, before, keep_alive, found, verdict)
+        self.cycle = _Exchange(self, before, keep_alive, found, decision)
         if not self.expect_100_continue:
             return
-        if verdict.refusal is not None:
-            self._refused = verdict.refusal  # said at once, instead of asking for a body that is thrown away
+        if self.cycle.problem is not None:
+            self._refused = self.cycle.problem  # said at once, instead of asking for a body that is thrown away
         elif before is None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _hand_on(self, verdict: Verdict) -> None:
-        """Give the request to uvicorn and the ASGI application, whose boundary does what the verdict says."""
+    def _hand_on(self, decision: Decision) -> None:
+        """Give the request to uvicorn and the ASGI application, whose boundary does what was decided."""
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
-        self.scope.update({VERDICT: verdict})  # type: ignore[misc] # a key of ours
+        self.scope.update({DECISION: decision})  # type: ignore[misc] # a key of ours
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
         super().on_headers_complete()

@@ -47,12 +47,21 @@ class Readiness(Struct, frozen=True):
 class Lifecycle:
     """The state of this process, and the service once it is ready."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, unready: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """Begin with loading.
+
+        Args:
+            clock: Seconds.
+            unready: Why nobody can be answered for a reason from outside of the service; ``None`` where there is none.
+        """
         self.state = State.LOADING
         self.service: PredictionService | None = None
         self.failure: str | None = None
         self._clock = clock
         self._checked = clock()
+        self._unready = unready
 
     def verifying(self) -> None:
         """The release is read; its golden cases are being replayed."""
@@ -97,7 +106,9 @@ class Lifecycle:
         period = self.service.contract.serve.self_check_seconds
         if self._clock() - self._checked > STALLED_AFTER * period:
             return "predict-loop-stalled"
-        return "ready" if self.service.recorder.healthy else "recorder-unavailable"
+        if not self.service.recorder.healthy:
+            return "recorder-unavailable"
+        return self._unready() or "ready"
 
     def _become(self, state: State) -> None:
         if state not in NEXT[self.state]:

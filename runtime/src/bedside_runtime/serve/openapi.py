@@ -14,7 +14,10 @@ _AUTHENTICATING: Final = (401, 403, 503)
 
 
 _SCHEMES: Final = MappingProxyType(
-    {"api-key": {"type": "http", "scheme": "bearer", "description": "An API key, bsk_..., as a bearer token."}}
+    {
+        "api-key": {"type": "http", "scheme": "bearer", "description": "An API key, bsk_..., as a bearer token."},
+        "jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A token of the issuer."},
+    }
 )
 """How callers show who they are, by method."""
 
@@ -110,7 +113,7 @@ def _probe_schema() -> dict[str, Any]:
     flag = {"type": "boolean"}
     schema = _only("status", {"type": "string"}, reason={"type": "string"})
     audit = {"enum": ["none", "open", "space-low", "failed", "closed", "answering-unrecorded"]}
-    keys = {"enum": ["none", "current", "stale"]}
+    keys = {"enum": ["none", "current", "stale", "unavailable"]}
     return schema | {"properties": schema["properties"] | {"ready": flag, "live": flag, "audit": audit, "keys": keys}}
 
 

@@ -17,7 +17,8 @@ class Report(msgspec.Struct, frozen=True):
         status: The state.
         reason: A fixed reason code.
         audit: A fixed word about the audit log.
-        keys: A fixed word about what authentication believes: ``none``, ``current``, ``stale``.
+        keys: A fixed word about what authentication believes: ``none``, ``current``, ``stale``,
+            ``unavailable``.
     """
 
     started: bool

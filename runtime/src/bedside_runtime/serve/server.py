@@ -53,7 +53,7 @@ class Process:
         self._local = local
         self._log = log
         self._started = time.monotonic()
-        self._lifecycle = Lifecycle()
+        self._lifecycle = Lifecycle(unready=lambda: "keys-unavailable" if guard.detail == "unavailable" else None)
         self._auditing = Auditing(log, self._audit_latched)
         self._metrics = Metrics(lambda: self._lifecycle.readiness().ready, self._auditing)
         self._metrics.guarded(guard.sources)

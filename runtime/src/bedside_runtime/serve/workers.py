@@ -50,7 +50,7 @@ _SLACK_SECONDS: Final = 5.0
 _WORST_FIRST: Final = ("failed", "answering-unrecorded", "closed", "space-low", "open", "none")
 """What several audit logs come to together."""
 
-_KEYS_WORST_FIRST: Final = ("stale", "current", "none")
+_KEYS_WORST_FIRST: Final = ("unavailable", "stale", "current", "none")
 """And what they believe."""
 
 _FORCED: Final = 1

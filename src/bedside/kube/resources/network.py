@@ -4,16 +4,26 @@ import msgspec
 
 from bedside.kube.objects import LabelSelector, Part, Resource
 from bedside.kube.plan import Plan
+from bedside.spec.deploy import IssuerSection
 
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """The label that the API server itself puts on each namespace."""
 
+_DNS = "kube-system"
+_DNS_PORT = 53
+
 
 class NetworkPolicyPort(Part, frozen=True, kw_only=True):
-    """A port of the pods, by name."""
+    """A port: of the pods by name, of others by number."""
 
-    port: str
+    port: str | int
     protocol: str = "TCP"
+
+
+class IPBlock(Part, frozen=True, kw_only=True):
+    """A range of addresses."""
+
+    cidr: str
 
 
 class NetworkPolicyPeer(Part, frozen=True, kw_only=True):
@@ -21,6 +31,7 @@ class NetworkPolicyPeer(Part, frozen=True, kw_only=True):
 
     namespace_selector: LabelSelector | None = None
     pod_selector: LabelSelector | None = None
+    ip_block: IPBlock | None = None
 
 
 class NetworkPolicyIngressRule(Part, frozen=True, kw_only=True):
@@ -30,12 +41,20 @@ class NetworkPolicyIngressRule(Part, frozen=True, kw_only=True):
     ports: tuple[NetworkPolicyPort, ...]
 
 
+class NetworkPolicyEgressRule(Part, frozen=True, kw_only=True):
+    """What may be reached."""
+
+    to: tuple[NetworkPolicyPeer, ...]
+    ports: tuple[NetworkPolicyPort, ...]
+
+
 class NetworkPolicySpec(Part, frozen=True, kw_only=True):
     """For which pods; a direction that is named and has no rule is closed."""
 
     pod_selector: LabelSelector
     policy_types: tuple[str, ...]
     ingress: tuple[NetworkPolicyIngressRule, ...] | None = None
+    egress: tuple[NetworkPolicyEgressRule, ...] | None = None
 
 
 class NetworkPolicy(Resource, frozen=True, kw_only=True):
@@ -49,9 +68,9 @@ class NetworkPolicy(Resource, frozen=True, kw_only=True):
 def network_policies(plan: Plan) -> tuple[NetworkPolicy, ...]:
     """Default deny, then predictions from the entry and named callers, then metrics for Prometheus.
 
-    The pods themselves reach nothing: not even DNS is open, as a model asks nobody.
+    The pods themselves reach nothing, as a model asks nobody: not even DNS is open, unless keys are fetched.
     """
-    found = [_policy(plan, "-default-deny", ("Ingress", "Egress"), None)]
+    found = [_policy(plan, "-default-deny", ("Ingress", "Egress"))]
     settings = plan.settings
     entry = {"gateway": settings.gateway, "ingress": settings.ingress, "none": None}[settings.exposure]
     callers = [*([entry.namespace] if entry else []), *settings.callers]
@@ -60,14 +79,31 @@ def network_policies(plan: Plan) -> tuple[NetworkPolicy, ...]:
     if settings.monitoring.enabled:
         rule = _from([settings.monitoring.namespace], "admin")
         found.append(_policy(plan, "-allow-metrics", ("Ingress",), (rule,)))
+    if plan.fetches_keys and settings.issuer is not None:
+        found.append(_policy(plan, "-allow-issuer", ("Egress",), egress=_issuer(settings.issuer)))
     return tuple(found)
 
 
+def _issuer(issuer: IssuerSection) -> tuple[NetworkPolicyEgressRule, ...]:
+    """The issuer of tokens, and the DNS that finds it."""
+    there = [_namespace(issuer.namespace)] if issuer.namespace is not None else []
+    there += [NetworkPolicyPeer(ip_block=IPBlock(cidr=cidr)) for cidr in issuer.cidrs]
+    names = tuple(NetworkPolicyPort(port=_DNS_PORT, protocol=protocol) for protocol in ("UDP", "TCP"))
+    return (
+        NetworkPolicyEgressRule(to=tuple(there), ports=(NetworkPolicyPort(port=issuer.port),)),
+        NetworkPolicyEgressRule(to=(_namespace(_DNS),), ports=names),
+    )
+
+
 def _policy(
-    plan: Plan, suffix: str, types: tuple[str, ...], ingress: tuple[NetworkPolicyIngressRule, ...] | None
+    plan: Plan,
+    suffix: str,
+    types: tuple[str, ...],
+    ingress: tuple[NetworkPolicyIngressRule, ...] | None = None,
+    egress: tuple[NetworkPolicyEgressRule, ...] | None = None,
 ) -> NetworkPolicy:
     selector = LabelSelector(match_labels=plan.selector)
-    spec = NetworkPolicySpec(pod_selector=selector, policy_types=types, ingress=ingress)
+    spec = NetworkPolicySpec(pod_selector=selector, policy_types=types, ingress=ingress, egress=egress)
     return NetworkPolicy(metadata=plan.metadata(suffix), spec=spec)
 
 

@@ -13,6 +13,7 @@ _HMAC: Final = "audit-hmac.key"
 _SIGNING: Final = "audit-signing.pem"
 _RECIPIENT: Final = "audit-recipient.pem"
 _API_KEYS: Final = "api-keys.txt"
+_KEY_SET: Final = "jwks.json"
 """File names that the runtime reads."""
 
 
@@ -101,8 +102,11 @@ def _audit_files(contract: Contract) -> Iterator[str]:
 
 
 def _auth_files(contract: Contract) -> Iterator[str]:
-    if "api-key" in contract.serve.auth.methods:
+    auth = contract.serve.auth
+    if "api-key" in auth.methods:
         yield _API_KEYS
+    if "jwt" in auth.methods and auth.jwt is not None and auth.jwt.jwks is None:
+        yield _KEY_SET
 
 
 def external_secrets(plan: Plan) -> tuple[ExternalSecret, ...]:

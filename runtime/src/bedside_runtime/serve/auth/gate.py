@@ -4,13 +4,12 @@ What is not exactly a probe must show who asks. The path is compared as it came,
 it that a router might read as another path is ever open.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from bedside_runtime import apikeys
-from bedside_runtime.apikeys import ApiKey
-from bedside_runtime.serve.auth.verdict import ANYBODY, Verdict, challenge, refused
+from bedside_runtime.serve.auth.believing import Believer, KeysWanted, NotBelieved
+from bedside_runtime.serve.auth.verdict import ANYBODY, Decision, Verdict, challenge, refused
 from bedside_runtime.serve.problems import not_ready
 
 PROBES: Final = frozenset({b"/livez", b"/readyz", b"/startupz", b"/health", b"/ready", b"/startup"})
@@ -29,7 +28,7 @@ Fields = Sequence[tuple[bytes, bytes]]
 class Gate(Protocol):
     """Decides."""
 
-    def decide(self, method: bytes, target: bytes, fields: Fields) -> Verdict:
+    def decide(self, method: bytes, target: bytes, fields: Fields) -> Decision:
         """Return the verdict about a request.
 
         Args:
@@ -63,41 +62,47 @@ class Shut:
 class Guarded:
     """Lets in who shows a credential that is believed."""
 
-    def __init__(self, realm: str, keys: Callable[[], Sequence[ApiKey]], clock: Callable[[], float]) -> None:
+    def __init__(self, realm: str, believers: Sequence[Believer], scopes: Sequence[str] = ()) -> None:
         """Nothing is kept here.
 
         Args:
             realm: Named in challenges.
-            keys: The API keys that are believed now.
-            clock: Seconds since the epoch.
+            believers: Judge the kinds of credentials that are taken.
+            scopes: Named where one is missing.
         """
-        self._realm, self._keys, self._clock = realm, keys, clock
+        self._realm, self._believers, self._scopes = realm, tuple(believers), tuple(scopes)
 
-    def decide(self, method: bytes, target: bytes, fields: Fields) -> Verdict:
+    def decide(self, method: bytes, target: bytes, fields: Fields) -> Decision:
         """Judge the credential of what is no probe."""
         if is_probe(method, target):
             return ANYBODY
         presented = [value for name, value in fields if name == b"authorization"]
-        if not presented:
-            return self._refused("missing")
-        if len(presented) > 1:
-            return self._refused("repeated")
+        if len(presented) != 1:
+            return self._refused("repeated" if presented else "missing")
         scheme, _, credential = presented[0].partition(b" ")
         credential = credential.lstrip(b" ")
-        if scheme.lower() != _SCHEME or len(credential) > MAX_CREDENTIAL or not apikeys.is_key(credential):
-            return self._refused("malformed")
-        return self._api_key(credential)
+        if scheme.lower() == _SCHEME and len(credential) <= MAX_CREDENTIAL:
+            for believer in self._believers:
+                if believer.takes(credential):
+                    return self._judged(believer, credential)
+        return self._refused("malformed")
 
-    def _api_key(self, credential: bytes) -> Verdict:
-        found = apikeys.find(self._keys(), credential)
-        if found is None:
-            return self._refused("key-unknown")
-        if found.last is not None and datetime.fromtimestamp(self._clock(), UTC).date() > found.last:
-            return self._refused("key-expired")
-        return Verdict(f"api-key:{found.name}")
+    def _judged(self, believer: Believer, credential: bytes) -> Decision:
+        try:
+            return Verdict(believer.identity(credential))
+        except NotBelieved as found:
+            return self._refused(found.reason, found.identity)
+        except KeysWanted as wanted:
+            return asyncio.ensure_future(self._later(believer, credential, wanted.fetched))
 
-    def _refused(self, reason: str) -> Verdict:
-        return refused(reason, (challenge(self._realm, reason),))
+    async def _later(self, believer: Believer, credential: bytes, fetched: "asyncio.Future[None]") -> Verdict:
+        """Judge once more when newer keys are there; nobody waits a second time."""
+        await asyncio.shield(fetched)
+        again = self._judged(believer, credential)
+        return again if isinstance(again, Verdict) else self._refused("keys-unavailable")
+
+    def _refused(self, reason: str, identity: str | None = None) -> Verdict:
+        return refused(reason, challenge(self._realm, reason, self._scopes), identity)
 
 
 def is_probe(method: bytes, target: bytes) -> bool:

@@ -3,7 +3,8 @@
 1. The settings are read before anything listens, and where nobody authenticates, only loopback is served.
 2. What they ask for is read then too: keys that cannot be used stop the start.
 3. Until the release is verified, only probes pass; then the gate is made, if the release asks for what was prepared.
-4. Mounted files that are replaced are read again; where the new ones cannot be used, the old ones still count.
+4. Mounted files that are replaced are read again; where the new ones cannot be used, the old ones still count. Keys
+   behind an address are fetched again and again; while there are none, the process is not ready.
 """
 
 import asyncio
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from bedside_runtime import apikeys
-from bedside_runtime.apikeys import ApiKey
-from bedside_runtime.contract import Auth, Contract, Serve
-from bedside_runtime.errors import AuthRefused, IntegrityError
+from bedside_runtime.contract import Auth, Contract, Jwt, Serve
+from bedside_runtime.errors import AuthKeysInvalid, AuthRefused, IntegrityError, LibraryMissing
+from bedside_runtime.serve.auth.believing import ApiKeys, Believer
+from bedside_runtime.serve.auth.fetched import Fetched, over_https
 from bedside_runtime.serve.auth.gate import Gate, Guarded, Open
 from bedside_runtime.serve.auth.mounted import Mounted
 from bedside_runtime.serve.logs import EventLog
@@ -25,12 +27,14 @@ FOLDER: Final = Path("/run/secrets/bedside-auth")
 """Where the files are mounted; ``BEDSIDE_AUTH_KEYS`` names another folder."""
 
 API_KEYS: Final = "api-keys.txt"
-"""File names in that folder."""
+KEY_SET: Final = "jwks.json"
+KEY_SET_AUTHORITIES: Final = "jwks-ca.crt"
+"""File names in that folder; the last is needed where the issuer's certificate is of an authority of one's own."""
 
 LOOK_SECONDS: Final = 2.0
 """How often it is looked whether files were replaced."""
 
-Detail: TypeAlias = Literal["none", "current", "stale"]
+Detail: TypeAlias = Literal["none", "current", "stale", "unavailable"]
 """Whether what is believed is what is mounted now."""
 
 
@@ -58,15 +62,29 @@ class Guard:
         Raises:
             AuthRefused: Callers beyond this machine would be answered whom nobody has authenticated.
             AuthKeysInvalid: A file is missing, or is not what it should be.
+            LibraryMissing: The extra ``auth`` is not installed, and tokens need it.
         """
         self._auth = settings.auth if settings is not None else None
         self._open = local or self._auth is None or self._auth.methods == ("none",)
         self._local, self._clock = local, clock
         require_loopback(self._auth, host, local=local)
         folder = Path(environ.get("BEDSIDE_AUTH_KEYS") or FOLDER)
-        self._api_keys: Mounted[tuple[ApiKey, ...]] | None = None
-        if not self._open and self._auth is not None and "api-key" in self._auth.methods:
-            self._api_keys = Mounted("api-keys", [folder / API_KEYS], lambda files: apikeys.parse(files[0]))
+        self._believers: list[Believer] = []
+        self.sources: list[Mounted[Any] | Fetched[Any]] = []
+        if not self._open and self._auth is not None:
+            self._prepare(self._auth, folder)
+
+    def _prepare(self, auth: Auth, folder: Path) -> None:
+        if "api-key" in auth.methods:
+            keys = Mounted("api-keys", [folder / API_KEYS], lambda files: apikeys.parse(files[0]))
+            self.sources.append(keys)
+            self._believers.append(ApiKeys(lambda: keys.value, self._clock))
+        if "jwt" in auth.methods:
+            if auth.jwt is None:
+                raise AuthKeysInvalid("the release takes tokens, and does not say whose")
+            source, believer = _tokens(auth.jwt, folder, self._clock)
+            self.sources.append(source)
+            self._believers.append(believer)
 
     def gate(self, contract: Contract) -> Gate:
         """Return what decides for a verified release.
@@ -76,33 +94,56 @@ class Guard:
         """
         if not self._local and contract.serve.auth != self._auth:
             raise IntegrityError("the release asks for another authentication than when this process started")
-        return Open() if self._open else Guarded(contract.name, self._believed_keys, self._clock)
-
-    @property
-    def sources(self) -> Sequence[Mounted[Any]]:
-        """Where what is believed comes from."""
-        return [source for source in (self._api_keys,) if source is not None]
+        if self._open:
+            return Open()
+        jwt = contract.serve.auth.jwt
+        return Guarded(contract.name, self._believers, jwt.scopes if jwt is not None else ())
 
     @property
     def detail(self) -> Detail:
         """A fixed word for readiness."""
         if not self.sources:
             return "none"
+        if any(source.value is None for source in self.sources):
+            return "unavailable"
         return "stale" if any(source.stale for source in self.sources) else "current"
 
     async def watch(self, log: EventLog) -> None:
-        """Read mounted files again when they are replaced, until cancelled."""
-        while self.sources:
-            await asyncio.sleep(LOOK_SECONDS)
-            for source in self.sources:
-                change = await asyncio.to_thread(source.look)
-                if change == "broken":
-                    log.error("keys-broken", source=source.name)
-                elif change == "replaced":
-                    log.info("keys-replaced", source=source.name)
+        """Read again what is replaced, until cancelled."""
+        fetched = [source.keep(log) for source in self.sources if isinstance(source, Fetched)]
+        mounted = [source for source in self.sources if isinstance(source, Mounted)]
+        await asyncio.gather(_look(mounted, log), *fetched)
 
-    def _believed_keys(self) -> Sequence[ApiKey]:
-        return self._api_keys.value if self._api_keys is not None else ()
+
+def _tokens(settings: Jwt, folder: Path, clock: Callable[[], float]) -> tuple[Mounted[Any] | Fetched[Any], Believer]:
+    """Return where the issuer's keys come from, and what judges its tokens."""
+    try:
+        from bedside_runtime.serve.auth import keyset, tokens  # need the extra `auth`, which other methods do not
+    except ImportError as error:
+        raise LibraryMissing(
+            "bearer tokens need the packages PyJWT and cryptography",
+            remedy='Install bedside-runtime[auth], or leave "jwt" out of [serve.auth] methods.',
+        ) from error
+
+    source: Mounted[Any] | Fetched[Any]
+    if settings.jwks is None:
+        source = Mounted("jwks", [folder / KEY_SET], lambda files: keyset.parse(files[0]))
+    else:
+        fetch = over_https(settings.jwks, folder / KEY_SET_AUTHORITIES)
+        times = {"refresh_seconds": settings.refresh_seconds, "stale_seconds": settings.stale_seconds}
+        source = Fetched("jwks", fetch, keyset.parse, **times)
+    return source, tokens.Tokens(settings, source, clock)
+
+
+async def _look(sources: Sequence[Mounted[Any]], log: EventLog) -> None:
+    while sources:
+        await asyncio.sleep(LOOK_SECONDS)
+        for source in sources:
+            change = await asyncio.to_thread(source.look)
+            if change == "broken":
+                log.error("keys-broken", source=source.name)
+            elif change == "replaced":
+                log.info("keys-replaced", source=source.name)
 
 
 def require_loopback(auth: Auth | None, host: str, *, local: bool) -> None:

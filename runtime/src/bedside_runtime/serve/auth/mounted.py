@@ -38,6 +38,10 @@ class Mounted(Generic[T]):
         self._seen = self._stamp()
         self.value: T = parse([_read(path) for path in self._paths])
 
+    def again(self) -> None:
+        """Return nothing to wait for: files come when they come."""
+        return
+
     def look(self) -> Change | None:
         """Read the files again where they are others now; blocking. Returns what has changed, if anything."""
         stamp = self._stamp()

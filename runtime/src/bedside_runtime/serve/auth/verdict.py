@@ -4,8 +4,9 @@ A refusal says 401 where nobody is known to ask (RFC 9110, section 11; RFC 6750,
 may not, and 503 where it cannot be found out. Its reason is one of a closed set; none tells anything about a key.
 """
 
+from collections.abc import Awaitable, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -18,6 +19,18 @@ REASONS: Final = MappingProxyType(
         "repeated": "unauthenticated",
         "key-unknown": "unauthenticated",
         "key-expired": "unauthenticated",
+        "token-malformed": "unauthenticated",
+        "token-header": "unauthenticated",
+        "token-algorithm": "unauthenticated",
+        "token-key": "unauthenticated",
+        "token-signature": "unauthenticated",
+        "token-claims": "unauthenticated",
+        "token-issuer": "unauthenticated",
+        "token-audience": "unauthenticated",
+        "token-expired": "unauthenticated",
+        "token-not-yet-valid": "unauthenticated",
+        "token-scope": "forbidden",
+        "keys-unavailable": "authentication-unavailable",
     }
 )
 """Why a request is refused, and as which problem."""
@@ -35,43 +48,40 @@ class Verdict(Struct, frozen=True):
     refusal: Problem | None = None
 
 
-VERDICT: Final = "bedside.verdict"
+Decision: TypeAlias = Verdict | Awaitable[Verdict]
+"""A verdict, or one that is waited for: an issuer is being asked for its keys."""
+
+DECISION: Final = "bedside.decision"
 """The key under which a request's scope holds it."""
 
 ANYBODY: Final = Verdict()
 """The verdict where nobody authenticates, and about probes."""
 
-UNDECIDED: Final = Verdict(refusal=Problem("authentication-unavailable"))
-"""The verdict about a request that no gate has seen."""
-
 TURNED_AWAY: Final = frozenset({"authentication-unavailable", "forbidden", "unauthenticated"})
 """Problems of requests that may not go on."""
 
 
-def refused(reason: str, challenges: tuple[str, ...], identity: str | None = None) -> Verdict:
+def refused(reason: str, challenge: str, identity: str | None = None) -> Verdict:
     """Return a refusal.
 
     Args:
         reason: One of ``REASONS``.
-        challenges: How a caller could show who it is; see `challenge`.
+        challenge: How a caller could show who it is; not said by a server that cannot find out who asks.
         identity: Who asks, where that is known.
     """
-    headers = {"www-authenticate": ", ".join(challenges)}
-    return Verdict(identity, Problem(REASONS[reason], members={"reason": reason}, headers=headers, recorded_as=reason))
+    code = REASONS[reason]
+    unavailable = code == "authentication-unavailable"
+    headers = {"retry-after": RETRY_AFTER} if unavailable else {"www-authenticate": challenge}
+    return Verdict(identity, Problem(code, members={"reason": reason}, headers=headers, recorded_as=reason))
 
 
-def unavailable(reason: str) -> Verdict:
-    """Return the refusal of a server that cannot find out who asks."""
-    headers = {"retry-after": RETRY_AFTER}
-    problem = Problem(REASONS[reason], members={"reason": reason}, headers=headers, recorded_as=reason)
-    return Verdict(refusal=problem)
-
-
-def challenge(realm: str, reason: str) -> str:
+def challenge(realm: str, reason: str, scopes: Sequence[str] = ()) -> str:
     """Return the challenge for a bearer credential (RFC 6750, section 3).
 
-    A request that carried none is told no error code.
+    A request that carried none is told no error code; one that lacks a scope, which ``scopes`` it needs.
     """
     if reason == "missing":
         return f'Bearer realm="{realm}"'
+    if REASONS[reason] == "forbidden":
+        return f'Bearer realm="{realm}", error="insufficient_scope", scope="{" ".join(scopes)}"'
     return f'Bearer realm="{realm}", error="invalid_token", error_description="{reason}"'
