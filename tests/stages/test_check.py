@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -160,6 +161,62 @@ def test_a_suppression_is_held_against_today(deployment: Path) -> None:
 def test_rendered_yaml_is_read_from_standard_input() -> None:
     report = stage.check(["-"], runner=None, today=TODAY, standard_input=(GOOD / "k8s/deployment.yaml").read_bytes())
     assert "BED-REF-001" in _rules(report)
+
+
+OVERLAY = {
+    "base/kustomization.yaml": "resources: [service.yaml]\n",
+    "base/service.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 1}]}\n",
+    "prod/kustomization.yaml": "resources: [../base, ../other/extra.yaml]\npatches: [{path: type.yaml}]\n",
+    "prod/type.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selektor: {app: a}}\n",
+    "other/extra.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {portz: []}\n",
+    "other/unrelated.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: c}\nspec: {portz: []}\n",
+}
+
+
+@pytest.mark.parametrize("given", ["prod", "prod/kustomization.yaml", "prod/"])
+def test_an_overlay_is_read_with_its_base_wherever_that_stands(
+    tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in OVERLAY.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    report = stage.check([given], runner=None, today=TODAY)
+    assert report.files == 5
+    assert [(item.rule, item.file) for item in report.findings] == [
+        ("BED-K8S-040", "other/extra.yaml"),
+        ("BED-K8S-040", "prod/type.yaml"),
+    ]
+
+
+CHART = {
+    "Chart.yaml": "apiVersion: v2\nname: model\nversion: 1.0.0\n",
+    "values.yaml": "replicas: 1\n",
+    "templates/deployment.yaml": (GOOD / "k8s/deployment.yaml")
+    .read_text()
+    .replace("  revisionHistoryLimit: 10", "  replicas: {{ .Values.replicas }}\n  revisionHistoryLimit: 10"),
+    "templates/service.yaml": (GOOD / "k8s/service.yaml").read_text(),
+    "templates/tests/ask.yaml": """apiVersion: v1
+kind: Pod
+metadata: {name: ask, annotations: {helm.sh/hook: test}}
+spec: {containers: [{name: ask, image: busybox}]}
+""",
+}
+
+
+def test_a_chart_is_checked_as_helm_renders_it(tmp_path: Path) -> None:
+    helm = shutil.which("helm")
+    if helm is None:
+        pytest.skip("helm is not installed")
+    for name, text in CHART.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    rendered = subprocess.run([helm, "template", "x", tmp_path], capture_output=True, check=True).stdout
+    report = stage.check(["-"], runner=None, today=TODAY, standard_input=rendered)
+    assert {"BED-K8S-010", "BED-REF-001", "BED-REF-002"} <= set(_rules(report))
+    (single,) = [item for item in report.findings if item.rule == "BED-K8S-010"]
+    assert rendered.decode().splitlines()[single.line - 1] == "  replicas: 1"
+    assert [item.rule for item in stage.check([str(tmp_path)], runner=None, today=TODAY).findings] == ["BED-INP-004"]
 
 
 def test_a_single_file_is_not_blamed_for_what_stands_elsewhere(deployment: Path) -> None:

@@ -15,6 +15,7 @@ POD_TEMPLATES: dict[str, tuple[str, ...]] = {
     "ReplicationController": ("spec", "template"),
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
+    "PodTemplate": ("template",),
 }
 """Where each kind keeps the pod it makes."""
 
@@ -29,16 +30,18 @@ def place(node: Node) -> Place:
 
 @dataclass(frozen=True)
 class KubeObject:
-    """One object of the API.
+    """One object of the API, as it is applied.
 
     Attributes:
-        namespace: Empty where neither it nor a kustomization names one.
-        relabelled: Whether a kustomization adds to its labels and selectors what the file does not show.
+        tree: The kustomization that it is built by; empty for one that is applied as it stands.
+        rivals: Other trees that share files with its own, of which one or the other is applied.
+        partial: Whether something that is not seen here changes it.
     """
 
     node: Node
-    namespace: str
-    relabelled: bool = False
+    tree: str = ""
+    partial: bool = False
+    rivals: frozenset[str] = frozenset()
 
     @cached_property
     def kind(self) -> str:
@@ -54,6 +57,11 @@ class KubeObject:
     def name(self) -> str:
         """``metadata.name``."""
         return self.node.at("metadata", "name").text
+
+    @cached_property
+    def namespace(self) -> str:
+        """``metadata.namespace``; empty where neither it nor a kustomization names one."""
+        return self.node.at("metadata", "namespace").text
 
     @property
     def title(self) -> str:

@@ -4,8 +4,10 @@ Pure: bytes in, a Picture out. What cannot be read becomes a problem in it.
 """
 
 import json
+import posixpath
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,7 +16,8 @@ from bedside.policy import applications, dockerfiles, requirement_files, yamltre
 from bedside.policy.applications import Application, Route
 from bedside.policy.dockerfiles import Dockerfile
 from bedside.policy.kubernetes import SERVING_KINDS, KubeObject, Pod
-from bedside.policy.kustomize import Kustomization
+from bedside.policy.kustomize.kustomization import FILES, Kustomization
+from bedside.policy.kustomize.trees import Tree, grown
 from bedside.policy.place import Hit, Place, SourceFile
 from bedside.policy.requirement_files import RequirementsFile
 from bedside.policy.workflows import Workflow
@@ -33,6 +36,8 @@ PODLESS_GROUPS = (
 )
 """Ends of the API groups whose kinds make no pods, operators' own kinds aside."""
 
+_PATCH = re.compile(r"(?i)(^|[/_.-])patch(es)?([/_.-]|$)")
+
 MAX_BYTES = 4_194_304
 """Largest file that is read."""
 
@@ -44,6 +49,7 @@ class Picture:
     Attributes:
         whole: Whether a directory or a rendered tree was given, so that what is not in it is missing.
         names: Every file that was seen, read or not.
+        unseen: Trees of which something was not seen: a remote base, a chart, a generator.
         problems: Problems of reading, by rule id.
     """
 
@@ -51,6 +57,7 @@ class Picture:
     names: frozenset[str] = frozenset()
     objects: tuple[KubeObject, ...] = ()
     kustomizations: tuple[Kustomization, ...] = ()
+    unseen: frozenset[str] = frozenset()
     dockerfiles: tuple[Dockerfile, ...] = ()
     ignores: dict[str, tuple[str, ...]] = field(default_factory=dict)
     applications: tuple[Application, ...] = ()
@@ -77,13 +84,13 @@ class Picture:
         """Objects of these kinds."""
         return tuple(item for kind in kinds for item in self._by_kind.get(kind, ()))
 
-    @cached_property
-    def _generated(self) -> frozenset[tuple[str, str]]:
-        return frozenset(made for item in self.kustomizations for made in item.generated)
+    def shows(self, item: KubeObject) -> bool:
+        """Whether what an object refers to would be seen if it were there."""
+        return self.whole and item.tree not in self.unseen
 
-    def defines(self, kind: str, namespace: str, name: str) -> bool:
-        """Whether an object is defined; where either side names no namespace, the name decides."""
-        return (kind, name) in self._generated or self.find(kind, namespace, name) is not None
+    def defines(self, kind: str, name: str, beside: KubeObject) -> bool:
+        """Whether an object is defined beside another."""
+        return self.find(kind, name, beside) is not None
 
     @cached_property
     def _by_name(self) -> dict[tuple[str, str], list[KubeObject]]:
@@ -92,12 +99,9 @@ class Picture:
             found.setdefault((item.kind, item.name), []).append(item)
         return found
 
-    def find(self, kind: str, namespace: str, name: str) -> KubeObject | None:
-        """The object of that name."""
-        for item in self._by_name.get((kind, name), ()):
-            if not namespace or not item.namespace or item.namespace == namespace:
-                return item
-        return None
+    def find(self, kind: str, name: str, beside: KubeObject) -> KubeObject | None:
+        """The object of that name that is applied with another, in its namespace or in none."""
+        return next((item for item in self._by_name.get((kind, name), ()) if together(item, beside)), None)
 
     @cached_property
     def _by_label(self) -> dict[tuple[str, str], list[Pod]]:
@@ -114,7 +118,7 @@ class Picture:
         return tuple(
             pod
             for pod in (self._by_label.get(first, ()) if first is not None else ())
-            if same_namespace(pod.owner, service) and wanted.items() <= pod.labels.items()
+            if together(pod.owner, service) and wanted.items() <= pod.labels.items()
         )
 
     @cached_property
@@ -169,7 +173,7 @@ class Picture:
     def autoscaler(self, workload: KubeObject) -> KubeObject | None:
         """The autoscaler that owns a workload's replicas."""
         for item in self._scaled.get((workload.kind, workload.name), ()):
-            if same_namespace(item, workload):
+            if together(item, workload):
                 return item
         return None
 
@@ -187,23 +191,35 @@ def only_metrics(service: KubeObject) -> bool:
     return bool(names) and all("metric" in name or "monitor" in name for name in names)
 
 
-def same_namespace(one: KubeObject, other: KubeObject) -> bool:
-    """Whether two objects can be in one namespace; an unnamed one goes wherever the tree is applied."""
-    return one.namespace == other.namespace or not one.namespace or not other.namespace
+def applied_together(one: KubeObject, other: KubeObject) -> bool:
+    """Whether two objects are applied at one time: not out of two overlays of one base."""
+    return other.tree not in one.rivals
+
+
+def together(one: KubeObject, other: KubeObject) -> bool:
+    """Whether two objects are applied at one time and can be in one namespace; an unnamed one goes with any."""
+    near = one.namespace == other.namespace or not one.namespace or not other.namespace
+    return near and applied_together(one, other)
 
 
 def build(files: Iterable[SourceFile], *, names: Iterable[str] = (), whole: bool = True) -> Picture:
     """Parse every file into one picture. Never raises for what is in a file."""
     sources = list(files)
-    builder = _Builder()
+    seen = frozenset([*names, *(item.path for item in sources)])
+    builder = _Builder(
+        charts=frozenset(posixpath.dirname(name) for name in seen if name.rpartition("/")[2] == "Chart.yaml")
+    )
     for source in sources:
         builder.take(source)
-    return builder.picture(frozenset([*names, *(item.path for item in sources)]), whole=whole)
+    return builder.picture(seen, whole=whole)
 
 
 class _Builder:
-    def __init__(self) -> None:
-        self.documents: list[Node] = []
+    def __init__(self, charts: frozenset[str]) -> None:
+        self.charts = charts
+        self.templates: dict[str, int] = {}
+        self.documents: dict[str, tuple[Node, ...]] = {}
+        self.loaded: dict[str, tuple[Node, ...]] = {}
         self.kustomizations: list[Kustomization] = []
         self.dockerfiles: list[Dockerfile] = []
         self.ignores: dict[str, tuple[str, ...]] = {}
@@ -282,6 +298,12 @@ class _Builder:
             self.json[source.name][source.path] = value
 
     def _yaml(self, text: str, source: SourceFile) -> None:
+        chart = next(
+            (one for one in self.charts if f"/{source.path}".startswith(f"/{one}/templates/".replace("//", "/"))), None
+        )
+        if chart is not None:
+            self.templates[chart] = self.templates.get(chart, 0) + 1
+            return
         loaded = yamltree.load(text, source.path)
         if any(problem.template for problem in loaded.problems) or ("{{" in text and loaded.problems):
             self.problem("BED-INP-004", source.path, 0, "a template, not YAML, and was not read")
@@ -289,17 +311,18 @@ class _Builder:
         for problem in loaded.problems:
             rule = "BED-INP-008" if problem.duplicate else "BED-INP-001"
             self.problem(rule, source.path, problem.line, problem.message)
-        for node in loaded.nodes:
-            self._document(node, source)
+        self.loaded[source.path] = loaded.nodes
+        self.documents[source.path] = tuple(item for node in loaded.nodes for item in self._objects_in(node, source))
 
-    def _document(self, node: Node, source: SourceFile) -> None:
+    def _objects_in(self, node: Node, source: SourceFile) -> Iterator[Node]:
+        """The objects of one document; what is something else is kept as that."""
         api, kind = node.at("apiVersion").text, node.at("kind").text
-        if api.startswith("kustomize.config.k8s.io/") or source.name in ("kustomization.yaml", "kustomization.yml"):
+        if api.startswith("kustomize.config.k8s.io/") or source.name in FILES:
             self.kustomizations.append(Kustomization(source.directory, node))
         elif kind.endswith("List") and node.at("items").items():
-            self.documents += [item for item in node.at("items").items() if item.at("kind")]
+            yield from (item for item in node.at("items").items() if item.at("kind"))
         elif api and kind:
-            self.documents.append(node)
+            yield node
         elif source.name == ".gitlab-ci.yml":
             self.workflows.append(Workflow(source.path, node, gitlab=True))
         elif "/.github/workflows/" in f"/{source.path}" or (
@@ -311,13 +334,20 @@ class _Builder:
             self.problem("BED-INP-010", source.path, node.line, f"this has metadata, and no {missing}: it is no object")
 
     def picture(self, names: frozenset[str], *, whole: bool) -> Picture:
-        patches = frozenset().union(*(item.patches for item in self.kustomizations))
-        objects = tuple(self._object(node) for node in self.documents if node.file not in patches)
+        for chart, count in self.templates.items():
+            path = posixpath.join(chart, "Chart.yaml")
+            self.problem("BED-INP-004", path, 0, f"a Helm chart, of which {count} templates were not read")
+        trees = grown(self.kustomizations, self.documents, self.loaded)
+        patches = {path for one in self.kustomizations for _, path in one.patch_files}
+        for tree in trees if whole else ():
+            self.problems += [("BED-REF-036", hit) for hit in tree.notes.useless]
+            self.problems += [("BED-INP-011", hit) for hit in tree.notes.unfollowed]
         return Picture(
             whole=whole,
             names=names,
-            objects=objects,
+            objects=tuple(self._objects(trees)),
             kustomizations=tuple(self.kustomizations),
+            unseen=frozenset(tree.name for tree in trees if not tree.notes.whole),
             dockerfiles=tuple(self.dockerfiles),
             ignores=self.ignores,
             applications=tuple(self.applications),
@@ -326,20 +356,33 @@ class _Builder:
             specs=self.specs,
             contracts=self.json["contract.json"],
             measurements=self.json["measurements.json"],
-            problems=tuple(self.problems),
+            problems=tuple(
+                one for one in self.problems if not (one[0] == "BED-INP-010" and one[1].place.file in patches)
+            ),
         )
 
-    def _object(self, node: Node) -> KubeObject:
-        own = node.at("metadata", "namespace").text
-        set_to = {own}
-        for item in self.kustomizations:
-            if item.covers(node.file):
-                node = item.apply(node)
-                set_to.add(item.node.at("namespace").text)
-        others = set_to - {own, ""}
-        namespace = own if not others else others.pop() if len(others) == 1 else ""  # a base goes to each overlay's
-        relabelled = any(item.relabels and item.covers(node.file) for item in self.kustomizations)
-        return KubeObject(node, namespace, relabelled)
+    def _objects(self, trees: list[Tree]) -> Iterator[KubeObject]:
+        applied = frozenset().union(*(tree.files for tree in trees))
+        for tree in trees:
+            rivals = frozenset(other.name for other in trees if other is not tree and other.files & tree.files)
+            for item in tree.objects:
+                yield KubeObject(item.node, tree.name, item.partial, rivals)
+        for path, documents in self.documents.items():
+            if path not in applied and not self._is_spare_patch(path):
+                yield from (KubeObject(node) for node in documents if not _is_helm_test(node))
+
+    def _is_spare_patch(self, path: str) -> bool:
+        """Whether a file is called a patch, below a kustomization, and is in use by none."""
+        directories = [one.directory for one in self.kustomizations]
+        return _PATCH.search(path) is not None and any(
+            f"{path}/".startswith(f"{name}/" if name else "") for name in directories
+        )
+
+
+def _is_helm_test(node: Node) -> bool:
+    """Whether only `helm test` ever applies it."""
+    hooks = node.at("metadata", "annotations", "helm.sh/hook").text.split(",")
+    return any(hook.strip().startswith("test") for hook in hooks)
 
 
 def kind_of(path: str) -> str:
@@ -350,7 +393,7 @@ def kind_of(path: str) -> str:
         return "dockerignore" if lower.endswith(".dockerignore") else "dockerfile"
     if lower == ".dockerignore":
         return "dockerignore"
-    if lower.endswith((".yaml", ".yml")) or name == "-":
+    if lower.endswith((".yaml", ".yml")) or name in ("-", "Kustomization"):
         return "yaml"
     if lower.endswith(".py"):
         return "python"

@@ -216,6 +216,8 @@ OF_READING: Final[Mapping[str, str]] = {
     "BED-INP-008": "YAML readers keep the last one and say nothing.",
     "BED-INP-010": "What has no kind is nothing to the API server, and no other rule looked at it.",
     "BED-INP-009": "What it covered is gone, or stands elsewhere by now.",
+    "BED-INP-011": "A program, a remote base or a copied value changes what is applied, and no rule looked at that.",
+    "BED-REF-036": "The safeguard that a patch adds is nowhere, or nothing can be built at all.",
 }
 """Rules that reading and suppressing raise themselves, each with its reason."""
 

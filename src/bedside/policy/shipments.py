@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from bedside.policy.kustomize import split_image
+from bedside.policy.image_names import split_image
 from bedside.policy.shell import Command
 from bedside.policy.workflows import Step, Workflow
 

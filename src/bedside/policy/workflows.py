@@ -43,9 +43,8 @@ class Step:
     def commands(self) -> tuple[Command, ...]:
         """What the script runs."""
         run = self.node if self.gitlab else self.node.at("run")
-        block = run.end - run.line > 1 or "\n" in self.script
         strict = self.node.at("shell").text == "bash"  # which starts with -o pipefail; the default does not
-        return commands(self.script, run.line + (1 if block else 0), pipefail=strict)
+        return commands(self.script, run.line + run.block, pipefail=strict)
 
     def given(self, name: str) -> str:
         """An input of the action, ``with.<name>``."""

@@ -8,9 +8,9 @@ any bytes whatever.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import yaml
 
@@ -23,9 +23,8 @@ MAX_NODES = 200_000
 Scalar: TypeAlias = str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One YAML value and where it stands.
+class Node(NamedTuple):
+    """One YAML value and where it stands. A named tuple, because a large file has a million of them.
 
     Attributes:
         file: The file it was read from, as the user named it.
@@ -34,9 +33,10 @@ class Node:
         value: The scalar.
         entries: Keys and values of a map; values alone, under empty keys, of a list.
         end: Last line that it covers.
-        size: How many nodes it holds, itself included.
+        size: How many nodes it held when it was read, itself included.
         quoted: Whether a scalar was written in quotes, or as a block.
         written: A scalar as it was written, so that a key ``on`` stays ``on``.
+        block: Whether a scalar is a block, whose text begins on the next line.
     """
 
     file: str
@@ -48,6 +48,7 @@ class Node:
     size: int = 1
     quoted: bool = False
     written: str = ""
+    block: bool = False
 
     def __bool__(self) -> bool:
         return self.kind != "absent" and not (self.kind == "scalar" and self.value is None)
@@ -103,6 +104,25 @@ class Node:
     def strings(self) -> dict[str, str]:
         """A flat map of text, as labels are."""
         return {key: node.text for key, node in self.pairs() if node.kind == "scalar"}
+
+    def put(self, key: str, child: "Node") -> "Node":
+        """This map with ``key`` set to ``child``; where this is no map, a map of that alone."""
+        if self.kind != "map":
+            return self._replace(kind="map", value=None, entries=((key, child),), written="")
+        kept = tuple((name, child if name == key else node) for name, node in self.entries)
+        return self._replace(entries=kept if any(name == key for name, _ in kept) else (*kept, (key, child)))
+
+    def without(self, key: str) -> "Node":
+        """This map without ``key``."""
+        return self._replace(entries=tuple(entry for entry in self.entries if entry[0] != key))
+
+    def listing(self, items: Iterable["Node"]) -> "Node":
+        """A list of these items in this node's place."""
+        return self._replace(kind="list", value=None, entries=tuple(("", item) for item in items), written="")
+
+    def saying(self, text: str) -> "Node":
+        """A scalar of this text in this node's place."""
+        return self._replace(kind="scalar", value=text, entries=(), written=text)
 
     def walk(self) -> Iterator["Node"]:
         """This node and all below it."""
@@ -161,15 +181,21 @@ class _Unreadable(Exception):
         self.line = line
 
 
-def load(text: str, file: str) -> Documents:
-    """Read every document of ``text``. Never raises; what is wrong comes back beside what was read."""
-    reader = _Reader(file)
+def load(text: str, file: str, above: int = 0) -> Documents:
+    """Read every document of ``text``. Never raises; what is wrong comes back beside what was read.
+
+    Args:
+        text: YAML.
+        file: Its name, for the places of what is in it.
+        above: Lines of the file before it, where it is a text inside another document.
+    """
+    reader = _Reader(file, above)
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             reader.take(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reader.problems.append(Problem(mark.line + 1 if mark else 0, f"not YAML: {error.problem}"))
+        reader.problems.append(Problem(mark.line + 1 + above if mark else 0, f"not YAML: {error.problem}"))
     except yaml.YAMLError as error:
         reader.problems.append(Problem(0, f"not YAML: {str(error).splitlines()[0]}"))
     except _Unreadable as error:
@@ -180,12 +206,22 @@ def load(text: str, file: str) -> Documents:
 class _Reader:
     """Builds nodes from events, on a stack of its own."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, above: int) -> None:
         self.file = file
+        self.above = above + 1  # marks count from 0
         self.documents: list[Node] = []
         self.problems: list[Problem] = []
         self._stack: list[_Open] = []
         self._anchors: dict[str, Node] = {}
+        self._takers: Mapping[type, Callable[[Any, int], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._open_map,
+            yaml.SequenceStartEvent: self._open_list,
+            yaml.MappingEndEvent: self._close,
+            yaml.SequenceEndEvent: self._close,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._start,
+        }
 
     def take(self, event: yaml.Event) -> None:
         """Work in one event.
@@ -193,56 +229,63 @@ class _Reader:
         Raises:
             _Unreadable: Too deep, too large, or an alias to nothing.
         """
-        line = _line(event)
-        match event:
-            case yaml.DocumentStartEvent():
-                self._anchors = {}
-            case yaml.MappingStartEvent():
-                self._open(_Open("map", line, event.anchor))
-            case yaml.SequenceStartEvent():
-                self._open(_Open("list", line, event.anchor))
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                self._close(line)
-            case yaml.ScalarEvent():
-                self._put(self._scalar(event, line), event.anchor)
-            case yaml.AliasEvent():
-                if event.anchor not in self._anchors:
-                    raise _Unreadable(line, "an alias names an anchor that does not exist, or holds itself")
-                self._put(replace(self._anchors[event.anchor], line=line), None)
-            case _:
-                pass
+        taker = self._takers.get(type(event))
+        if taker is not None:
+            mark = event.start_mark
+            taker(event, mark.line + self.above if mark is not None else 0)
 
-    def _scalar(self, event: yaml.ScalarEvent, line: int) -> Node:
+    def _start(self, _event: yaml.DocumentStartEvent, _line: int) -> None:
+        self._anchors = {}
+
+    def _alias(self, event: yaml.AliasEvent, line: int) -> None:
+        if event.anchor not in self._anchors:
+            raise _Unreadable(line, "an alias names an anchor that does not exist, or holds itself")
+        self._put(self._anchors[event.anchor]._replace(line=self._key_line(line)), None)
+
+    def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
+        written = event.value
         plain = event.implicit[0]
-        value: Scalar = _resolve(event.value) if plain else event.value
-        return Node(
-            self.file,
-            line,
-            "scalar",
-            value,
-            end=event.end_mark.line + 1 if event.end_mark is not None else line,
-            quoted=not plain,
-            written=event.value,
+        value: Scalar = _resolve(written) if plain else written
+        end = event.end_mark.line + self.above if event.end_mark is not None else line
+        node = Node(
+            self.file, self._key_line(line), "scalar", value, (), end, 1, not plain, written, event.style in _BLOCK
         )
+        self._put(node, event.anchor)
 
-    def _open(self, node: _Open) -> None:
+    def _open_map(self, event: yaml.MappingStartEvent, line: int) -> None:
+        self._open("map", line, event.anchor)
+
+    def _open_list(self, event: yaml.SequenceStartEvent, line: int) -> None:
+        self._open("list", line, event.anchor)
+
+    def _open(self, kind: Literal["map", "list"], line: int, anchor: str | None) -> None:
         if len(self._stack) >= MAX_DEPTH:
-            raise _Unreadable(node.line, f"nested deeper than {MAX_DEPTH}")
-        self._stack.append(node)
+            raise _Unreadable(line, f"nested deeper than {MAX_DEPTH}")
+        self._stack.append(_Open(kind, self._key_line(line), anchor))
 
-    def _close(self, line: int) -> None:
+    def _key_line(self, line: int) -> int:
+        """The line of the key that the next value belongs to; the value's own where it has none."""
+        key = self._stack[-1].key if self._stack else None
+        return line if key is None else key[1]
+
+    def _close(self, _event: yaml.Event, line: int) -> None:
         done = self._stack.pop()
         entries = self._merged(done) if done.kind == "map" else done.entries
-        size = 1 + sum(node.size for _, node in entries)
+        size, end = 1, done.line
+        for _, node in entries:
+            size += node.size
+            end = max(end, node.end)
         if size > MAX_NODES:
             raise _Unreadable(done.line, f"more than {MAX_NODES} values once its aliases are written out")
-        end = max([done.line, *(node.end for _, node in entries)])
         self._put(
             Node(self.file, done.line, done.kind, None, tuple(entries), max(end, min(line, end)), size), done.anchor
         )
 
     def _merged(self, done: _Open) -> list[tuple[str, Node]]:
-        seen: dict[str, Node] = {}
+        seen = dict(done.entries)
+        if len(seen) == len(done.entries) and "<<" not in seen:
+            return done.entries
+        seen = {}
         for key, node in done.entries:
             if key in seen and key != "<<":
                 self.problems.append(Problem(node.line, f"the key {key!r} is written twice", duplicate=True))
@@ -268,17 +311,14 @@ class _Reader:
                 self.problems.append(Problem(node.line, "a key is itself a map or list", template=True))
             parent.key = (node.written, node.line)
         else:
-            name, line = parent.key
-            parent.entries.append((name, replace(node, line=line)))
+            parent.entries.append((parent.key[0], node))
             parent.key = None
-
-
-def _line(event: yaml.Event) -> int:
-    return event.start_mark.line + 1 if event.start_mark is not None else 0
 
 
 _INTEGER = re.compile(r"[-+]?[0-9][0-9_]{0,17}")
 _FLOAT = re.compile(r"[-+]?(\d[\d_]{0,30}\.[\d_]{0,30}([eE][-+]?\d{1,3})?|\.\d{1,30}|\d{1,17}[eE][-+]?\d{1,3})")
+_BLOCK = ("|", ">")
+_NUMERIC = frozenset("+-.0123456789")
 _WORDS: Mapping[str, Scalar] = {"": None, "~": None} | {
     form: value
     for word, value in {"null": None, "true": True, "false": False, "yes": True, "no": False}.items()
@@ -290,6 +330,8 @@ def _resolve(text: str) -> Scalar:
     """A plain scalar's value, as Kubernetes reads it (YAML 1.1 without dates, octals and base 60)."""
     if text in _WORDS:
         return _WORDS[text]
+    if text[0] not in _NUMERIC:
+        return text
     if _INTEGER.fullmatch(text) and not (len(text) > 1 and text[0] == "0"):
         return int(text.replace("_", ""))
     if _FLOAT.fullmatch(text):

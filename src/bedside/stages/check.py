@@ -1,7 +1,9 @@
 """Check a deployment: read what is named, apply every rule, ask the stock tools, take out what was accepted."""
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,6 +12,7 @@ from bedside import spec as specification
 from bedside.errors import SpecInvalid, ToolFailed, UsageError
 from bedside.findings import Finding
 from bedside.policy import fixes, picture, rulebook, stock, suppressions
+from bedside.policy.kustomize.kustomization import FILES, needed
 from bedside.policy.place import Hit, Place, SourceFile
 from bedside.process import Runner
 from bedside.reports.report import Accepted, Report, RuleText
@@ -18,6 +21,9 @@ SKIPPED = frozenset((".git", ".hg", "node_modules", ".venv", "venv", "__pycache_
 """Directories that hold no deployment of their own."""
 
 STANDARD_INPUT = "-"
+MAX_FOLLOWED = 5_000
+"""Most files that are read because a kustomization names them."""
+
 TOOL_SECONDS = 120.0
 """How long one stock tool may take."""
 
@@ -54,8 +60,9 @@ def check(
         ToolFailed: Under ``strict``, a stock tool is missing or failed.
     """
     sources = read(paths, standard_input)
-    seen = picture.build(sources.files, names=sources.names, whole=sources.whole)
-    own = [*rulebook.judge(seen), *sources.unread, *_specs(seen)]
+    with _collector_paused():
+        seen = picture.build(sources.files, names=sources.names, whole=sources.whole)
+        own = [*rulebook.judge(seen), *sources.unread, *_specs(seen)]
     if not sources.files:
         own.append(rulebook.finding("BED-INP-002", Hit(Place(paths[0]), "no file that any rule reads")))
     joined = own if runner is None else stock.join(own, _stock(paths, sources, runner, strict=strict))
@@ -67,6 +74,18 @@ def check(
         len(sources.files),
         rule_texts(),
     )
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A picture is a million values without a cycle; to look for cycles among them takes half of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _specs(seen: picture.Picture) -> Iterator[Finding]:
@@ -164,11 +183,31 @@ def read(paths: Sequence[str], standard_input: bytes) -> Sources:
         if not Path(path).exists():
             raise UsageError(f"{path} does not exist", remedy="Name a file, a directory, or - for standard input.")
         whole = whole or Path(path).is_dir()
+        whole = whole or Path(path).name in FILES
         for name in _walk(path):
             names.add(name)
             if picture.kind_of(name):
                 _read_one(name, files, unread)
+    _follow(files, names, unread)
     return Sources(tuple(files[name] for name in sorted(files)), frozenset(names), whole, tuple(unread))
+
+
+def _follow(files: dict[str, SourceFile], names: set[str], unread: list[Finding]) -> None:
+    """Read what kustomizations name outside of the paths given, as building them does."""
+    waiting = [source for source in files.values() if source.name in FILES]
+    followed = 0
+    while waiting:
+        source = waiting.pop()
+        for path in sorted(needed(source.data.decode("utf-8", "replace"), source.path)):
+            inside = next((f"{path}/{name}" for name in FILES if Path(path, name).is_file()), path)
+            if inside in names or not Path(inside).is_file() or followed >= MAX_FOLLOWED:
+                continue
+            followed += 1
+            names.add(inside)
+            if picture.kind_of(inside):
+                _read_one(inside, files, unread)
+            if Path(inside).name in FILES and inside in files:
+                waiting.append(files[inside])
 
 
 def _read_one(name: str, files: dict[str, SourceFile], unread: list[Finding]) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from bedside.policy.applications import dotted, keyword, text_of
 from bedside.policy.dockerfiles import Dockerfile
+from bedside.policy.image_names import split_image
 from bedside.policy.kubernetes import Container, KubeObject, Pod, place, seconds_of_sleep
-from bedside.policy.kustomize import split_image
-from bedside.policy.picture import Picture, same_namespace
+from bedside.policy.picture import Picture, together
 from bedside.policy.place import Hit, Place
 from bedside.policy.yamltree import Node
 
@@ -126,7 +126,7 @@ def ingress_paths(picture: Picture) -> Iterator[Hit]:
 
 
 def _serves_application(picture: Picture, owner: KubeObject, name: str) -> bool:
-    service = picture.find("Service", owner.namespace, name)
+    service = picture.find("Service", name, owner)
     own = {id(container.pod) for container in application_containers(picture)}
     return service is not None and any(id(pod) in own for pod in picture.selected(service))
 
@@ -272,7 +272,7 @@ def budget_against_replicas(picture: Picture) -> Iterator[Hit]:
         if not item.spec.at("minAvailable") and not item.spec.at("maxUnavailable"):
             yield Hit(place(item.spec), f"{item.title} does not say how many pods may go: none may")
         for pod in picture.pods:
-            if not same_namespace(pod.owner, item) or pod.owner.kind not in ("Deployment", "StatefulSet"):
+            if not together(pod.owner, item) or pod.owner.kind not in ("Deployment", "StatefulSet"):
                 continue
             fewest = _fewest(picture, pod)
             if _covers(item, pod) and fewest is not None and _blocks(item, fewest):

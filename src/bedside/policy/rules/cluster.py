@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 from bedside.policy.kubernetes import KubeObject, Pod, place, selects
-from bedside.policy.picture import Picture, same_namespace
+from bedside.policy.picture import Picture, applied_together, together
 from bedside.policy.place import Hit
 from bedside.policy.yamltree import Node
 
@@ -28,12 +28,16 @@ def namespace_level(picture: Picture) -> Iterator[Hit]:
 
 
 def _holds_serving(picture: Picture, namespace: KubeObject) -> bool:
-    return any(pod.owner.namespace in ("", namespace.name) for pod in picture.serving)
+    return any(_in(namespace, pod) for pod in picture.serving)
+
+
+def _in(namespace: KubeObject, pod: Pod) -> bool:
+    return pod.owner.namespace in ("", namespace.name) and applied_together(pod.owner, namespace)
 
 
 def _holds_agents(picture: Picture, namespace: KubeObject) -> bool:
     """Whether a pod there needs the node itself, as agents do: restricted would keep it out, rightly or not."""
-    mine = [pod for pod in picture.pods if pod.owner.namespace in ("", namespace.name)]
+    mine = [pod for pod in picture.pods if _in(namespace, pod)]
     host = any(pod.spec.at(name).true for pod in mine for name in ("hostNetwork", "hostPID", "hostIPC"))
     mounted = any(volume.at("hostPath") for pod in mine for volume in pod.spec.at("volumes").items())
     return host or mounted
@@ -50,9 +54,9 @@ def network_egress(picture: Picture) -> Iterator[Hit]:
 
 
 def _unguarded(picture: Picture, direction: str, meaning: str) -> Iterator[Hit]:
-    if not picture.whole:
-        return
     for pod in picture.serving:
+        if not picture.shows(pod.owner):
+            continue
         policies = [item for item in picture.of("NetworkPolicy") if _governs(item, pod, direction)]
         if not policies:
             yield Hit(
@@ -83,7 +87,7 @@ def _scraped(picture: Picture, pod: Pod) -> set[str]:
         for port in c.node.at("ports").items()
     ]
     for service in picture.of("Service"):
-        if same_namespace(service, pod.owner) and pod in picture.selected(service):
+        if together(service, pod.owner) and pod in picture.selected(service):
             for port in service.spec.at("ports").items():
                 target = port.at("targetPort") or port.at("port")
                 entries.append((port.at("name").text, target.text))
@@ -101,9 +105,7 @@ def _everybody(peer: Node) -> bool:
 def _governs(policy: KubeObject, pod: Pod, direction: str) -> bool:
     kinds = {item.text for item in policy.spec.at("policyTypes").items()}
     kinds = kinds or {"Ingress", *(["Egress"] if policy.spec.at("egress") else [])}
-    return (
-        direction in kinds and same_namespace(policy, pod.owner) and selects(policy.spec.at("podSelector"), pod.labels)
-    )
+    return direction in kinds and together(policy, pod.owner) and selects(policy.spec.at("podSelector"), pod.labels)
 
 
 def unknown_annotations(picture: Picture) -> Iterator[Hit]:
@@ -207,14 +209,14 @@ def _behind(picture: Picture, item: KubeObject) -> list[KubeObject]:
         for rule in item.spec.at("rules").items()
         for path in rule.at("http", "paths").items()
     }
-    return [service for service in picture.of("Service") if service.name in names and same_namespace(service, item)]
+    return [service for service in picture.of("Service") if service.name in names and together(service, item)]
 
 
 def _protected(picture: Picture, ingress: KubeObject, service: KubeObject, pod: Pod) -> bool:
     noted = [*ingress.annotations.pairs(), *service.annotations.pairs()]
     if any(node.text.lower() in ("https", "grpcs") and ("protocol" in key or "scheme" in key) for key, node in noted):
         return True
-    namespace = next((item for item in picture.of("Namespace") if item.name == pod.owner.namespace), None)
+    namespace = picture.find("Namespace", pod.owner.namespace, pod.owner)
     marks = [*pod.annotations.pairs(), *pod.node.at("metadata", "labels").pairs()]
     if namespace is not None:
         marks += [*namespace.annotations.pairs(), *namespace.node.at("metadata", "labels").pairs()]

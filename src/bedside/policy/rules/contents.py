@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 
 from bedside.policy.dockerfiles import Dockerfile, Instruction, Stage
+from bedside.policy.image_names import split_image
 from bedside.policy.kubernetes import Container, place
-from bedside.policy.kustomize import split_image
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
 from bedside.policy.rules.agreement import built
@@ -269,12 +269,12 @@ def _missing_key(picture: Picture, container: Container, entry: Node) -> Iterato
 
 def _keys(picture: Picture, container: Container, volume: Node) -> set[str] | None:
     """The files that a volume makes of its keys; ``None`` where the tree does not say."""
-    namespace = container.pod.owner.namespace
+    owner = container.pod.owner
     if volume.at("secret", "items").items() or volume.at("configMap", "items").items():
         return None
     name = volume.at("configMap", "name").text
-    settings = picture.find("ConfigMap", namespace, name) if name else None
-    if settings is not None:
+    settings = picture.find("ConfigMap", name, owner) if name else None
+    if settings is not None and not settings.partial:
         return {key for field in ("data", "binaryData") for key, _ in settings.node.at(field).pairs()}
     for item in picture.of("ExternalSecret"):
         made = item.spec.at("target", "name").text or item.name

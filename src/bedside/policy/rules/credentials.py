@@ -20,23 +20,18 @@ def secret_values(picture: Picture) -> Iterator[Hit]:
     for pod in picture.pods:
         for container in pod.all_containers:
             for name, entry in container.environment.items():
-                value = entry.at("value").text
-                if (
-                    value
-                    and SECRET_NAME.search(name)
-                    and not value.startswith(("$(", "/", "http"))
-                    and value.lower() not in ("true", "false")
-                ):
+                if SECRET_NAME.search(name) and _is_value(entry.at("value").text):
                     yield Hit(place(entry), f"{container.title} gets {name} in clear")
     for item in picture.of("ConfigMap"):
         for key, node in item.node.at("data").pairs():
-            if (
-                SECRET_NAME.search(key)
-                and node.text
-                and "\n" not in node.text
-                and not node.text.startswith(("/", "http", "$"))
-            ):
+            if SECRET_NAME.search(key) and _is_value(node.text):
                 yield Hit(place(node), f"{item.title} holds {key} in clear")
+
+
+def _is_value(text: str) -> bool:
+    """Whether a text may be a credential: no path, address, reference, switch or whole file."""
+    elsewhere = text.startswith(("$", "/", "http")) or ("\n" in text and "PRIVATE KEY" not in text)
+    return bool(text) and not elsewhere and text.lower() not in ("true", "false", "none", "0", "1", "yes", "no")
 
 
 def secret_objects(picture: Picture) -> Iterator[Hit]:

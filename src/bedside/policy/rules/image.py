@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from bedside.policy.dockerfiles import Dockerfile, Instruction, Stage
-from bedside.policy.kustomize import split_image
+from bedside.policy.image_names import split_image
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
 from bedside.policy.rules.credentials import SECRET_NAME

@@ -1,11 +1,13 @@
 """Things that are there and lead nowhere: what nothing mounts, reads or reaches, and objects without a home."""
 
+import posixpath
 from collections import Counter
 from collections.abc import Iterator
 
 from bedside.policy.kubernetes import Container, KubeObject, Pod, place, selects
-from bedside.policy.picture import Picture, same_namespace
-from bedside.policy.place import Hit, Place
+from bedside.policy.kustomize.kustomization import FILES
+from bedside.policy.picture import Picture, together
+from bedside.policy.place import Hit
 from bedside.policy.rules.references import config_references
 
 
@@ -28,17 +30,23 @@ def unmounted_volumes(picture: Picture) -> Iterator[Hit]:
 
 def unused(picture: Picture) -> Iterator[Hit]:
     """An object that is made for a pod and that no pod uses: the pod runs with something else, or with nothing."""
-    if not picture.whole or picture.grows or not picture.serving:
+    if picture.grows or not picture.serving:
         return
-    if any(_dangles(picture, pod) for pod in picture.pods):
-        return  # one name is spelt in two ways, which is a finding of its own
-    said = Counter(node.text for item in picture.objects for node in item.node.walk() if node.kind == "scalar")
-    for item in picture.of("ServiceAccount", "ConfigMap", "PersistentVolumeClaim"):
-        applied = any(item.place.file in one.resources for one in picture.kustomizations)
+    for tree in {item.tree for item in picture.objects if picture.shows(item)} - {""}:
+        mine = [item for item in picture.objects if item.tree in ("", tree)]
+        if not any(_dangles(picture, item.pod) for item in mine if item.pod is not None):
+            yield from _unused(picture, tree, mine)  # else one name is spelt in two ways, a finding of its own
+
+
+def _unused(picture: Picture, tree: str, mine: list[KubeObject]) -> Iterator[Hit]:
+    said = Counter(node.text for item in mine for node in item.node.walk() if node.kind == "scalar")
+    for item in mine:
+        if item.tree != tree or item.kind not in ("ServiceAccount", "ConfigMap", "PersistentVolumeClaim"):
+            continue
         found = item.labels or item.annotations.pairs()  # sidecars find their objects by label
         once = said[item.name] == 1 and not any(item.name in text for text in said if text != item.name)
-        shared = item.kind == "ServiceAccount" and any(same_namespace(pod.owner, item) for pod in picture.serving)
-        if not applied or (found and not shared):
+        shared = item.kind == "ServiceAccount" and any(together(pod.owner, item) for pod in picture.serving)
+        if found and not shared:
             continue
         if once or (shared and not _runs_as(picture, item) and _namesake(picture, item)):
             yield Hit(item.place, f"nothing here uses {item.title}")
@@ -51,7 +59,7 @@ def _dangles(picture: Picture, pod: Pod) -> bool:
     asked += [
         ("ConfigMap", node.text) for node in config_references(pod, "configMap", "configMapKeyRef", "configMapRef")
     ]
-    return any(name and not picture.defines(kind, pod.owner.namespace, name) for kind, name in asked)
+    return any(name and not picture.defines(kind, name, pod.owner) for kind, name in asked)
 
 
 def _runs_as(picture: Picture, account: KubeObject) -> bool:
@@ -70,12 +78,9 @@ def _namesake(picture: Picture, account: KubeObject) -> bool:
 def homeless(picture: Picture) -> Iterator[Hit]:
     """A tree with a Namespace whose pods name none: they go wherever the shell of the day points."""
     for namespace in picture.of("Namespace"):
-        for one in picture.kustomizations:
-            if namespace.place.file not in one.resources or one.node.at("namespace"):
-                continue
-            for pod in picture.serving:
-                if not pod.owner.namespace and pod.owner.place.file in one.resources:
-                    yield Hit(pod.owner.place, f"{pod.owner.title} is not put into {namespace.title}")
+        for pod in picture.serving:
+            if namespace.tree and namespace.tree == pod.owner.tree and not pod.owner.namespace:
+                yield Hit(pod.owner.place, f"{pod.owner.title} is not put into {namespace.title}")
 
 
 def closed_to_entry(picture: Picture) -> Iterator[Hit]:
@@ -84,11 +89,11 @@ def closed_to_entry(picture: Picture) -> Iterator[Hit]:
         governing = [
             item
             for item in picture.of("NetworkPolicy")
-            if same_namespace(item, pod.owner)
+            if together(item, pod.owner)
             and selects(item.spec.at("podSelector"), pod.labels)
             and ("Ingress" in _directions(item))
         ]
-        near = [item for item in picture.of("NetworkPolicy") if same_namespace(item, pod.owner)]
+        near = [item for item in picture.of("NetworkPolicy") if together(item, pod.owner)]
         aimed = [item for item in near if any(selects(item.spec.at("podSelector"), one.labels) for one in picture.pods)]
         opened = any(item.spec.at("ingress").items() for item in governing) or len(aimed) < len(near)
         if id(pod) in picture.entered and governing and not opened and not picture.of("CiliumNetworkPolicy"):
@@ -143,14 +148,10 @@ def missing_files(picture: Picture) -> Iterator[Hit]:
     """A kustomization that names a file that is not there builds nothing at all."""
     if not picture.whole:
         return
+    directories = {posixpath.dirname(name) for name in picture.names if posixpath.basename(name) in FILES}
     for one in picture.kustomizations:
-        for path in sorted(one.resources):
-            below = path.removeprefix(one.directory + "/" if one.directory else "")
-            local = below != path or not one.directory  # what lies above may not have been named to us
-            remote = ":" in below or "." in below.partition("/")[0].removesuffix(".yaml").removesuffix(".yml")
-            if local and not remote and not _there(picture, path):
-                yield Hit(Place(one.node.file), f"{one.node.file} lists {path}, which is not there")
-
-
-def _there(picture: Picture, path: str) -> bool:
-    return path in picture.names or any(name.startswith(path + "/") for name in picture.names)
+        for entry, path in one.needs:
+            if path not in picture.names and path not in directories:
+                below = any(name.startswith(path + "/") for name in picture.names)
+                lack = "has no kustomization" if below else "is not there"
+                yield Hit(place(entry), f"{one.node.file} lists {path}, which {lack}")

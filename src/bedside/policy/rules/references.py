@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterator
 
 from bedside.policy.kubernetes import KubeObject, Pod, place, selects
-from bedside.policy.picture import Picture, only_metrics, same_namespace
+from bedside.policy.picture import Picture, applied_together, only_metrics, together
 from bedside.policy.place import Hit, Place
 from bedside.policy.yamltree import Node
 
@@ -16,7 +16,11 @@ def service_accounts(picture: Picture) -> Iterator[Hit]:
     """A pod whose service account does not exist is never created."""
     for pod in picture.pods:
         node = pod.spec.at("serviceAccountName")
-        if picture.whole and node.text not in ("", "default") and not _has(picture, "ServiceAccount", pod, node):
+        if (
+            picture.shows(pod.owner)
+            and node.text not in ("", "default")
+            and not _has(picture, "ServiceAccount", pod, node)
+        ):
             yield Hit(place(node), f"{pod.owner.title} runs as the ServiceAccount {node.text}, which no file defines")
 
 
@@ -28,7 +32,7 @@ def claims(picture: Picture) -> Iterator[Hit]:
             templates = pod.owner.spec.at("volumeClaimTemplates").items()
             if any(item.at("metadata", "name").text == volume.at("name").text for item in templates):
                 continue
-            if picture.whole and node and not _has(picture, "PersistentVolumeClaim", pod, node):
+            if picture.shows(pod.owner) and node and not _has(picture, "PersistentVolumeClaim", pod, node):
                 yield Hit(place(node), f"{pod.owner.title} mounts the claim {node.text}, which no file defines")
 
 
@@ -36,7 +40,11 @@ def config_maps(picture: Picture) -> Iterator[Hit]:
     """A pod whose ConfigMap does not exist never starts."""
     for pod in picture.pods:
         for node in config_references(pod, "configMap", "configMapKeyRef", "configMapRef"):
-            if picture.whole and not _has(picture, "ConfigMap", pod, node) and node.text != "kube-root-ca.crt":
+            if (
+                picture.shows(pod.owner)
+                and not _has(picture, "ConfigMap", pod, node)
+                and node.text != "kube-root-ca.crt"
+            ):
                 yield Hit(place(node), f"{pod.owner.title} reads the ConfigMap {node.text}, which no file defines")
         yield from _missing_keys(picture, pod)
 
@@ -46,13 +54,11 @@ def _missing_keys(picture: Picture, pod: Pod) -> Iterator[Hit]:
         for entry in container.node.at("env").items():
             asked = entry.at("valueFrom", "configMapKeyRef")
             name, key = asked.at("name").text, asked.at("key")
-            held = (
-                picture.find("ConfigMap", pod.owner.namespace, name) if key and not asked.at("optional").true else None
-            )
+            held = picture.find("ConfigMap", name, pod.owner) if key and not asked.at("optional").true else None
             keys = (
                 {one for field in ("data", "binaryData") for one, _ in held.node.at(field).pairs()} if held else set()
             )
-            if held is not None and key.text not in keys:
+            if held is not None and not held.partial and key.text not in keys:
                 yield Hit(place(key), f"{container.title} reads the key {key.text}, which the ConfigMap {name} lacks")
 
 
@@ -62,7 +68,7 @@ def secrets(picture: Picture) -> Iterator[Hit]:
     for pod in picture.pods:
         named = config_references(pod, "secret", "secretKeyRef", "secretRef")
         for node in [*named, *(item.at("name") for item in pod.spec.at("imagePullSecrets").items())]:
-            if picture.whole and node and node.text not in made and not _has(picture, "Secret", pod, node):
+            if picture.shows(pod.owner) and node and node.text not in made and not _has(picture, "Secret", pod, node):
                 yield Hit(place(node), f"{pod.owner.title} reads the Secret {node.text}, which no file here defines")
 
 
@@ -103,18 +109,17 @@ def _filled(item: KubeObject) -> bool:
 
 
 def _has(picture: Picture, kind: str, pod: Pod, node: Node) -> bool:
-    return picture.defines(kind, pod.owner.namespace, node.text)
+    return picture.defines(kind, node.text, pod.owner)
 
 
 def namespaces(picture: Picture) -> Iterator[Hit]:
     """Objects in a namespace that no file makes, in a tree that makes its own."""
     made = {item.name for item in picture.of("Namespace")} | {"default", "kube-system", "kube-public"}
-    if not picture.of("Namespace") or not picture.whole:
-        return
+    makers = {item.tree for item in picture.of("Namespace")} | ({""} if picture.of("Namespace") else set())
     reported: set[str] = set()
     for item in picture.objects:
         node = item.node.at("metadata", "namespace")
-        if node and item.namespace == node.text and node.text not in made | reported:
+        if item.tree in makers and picture.shows(item) and node.text and node.text not in made | reported:
             reported.add(node.text)
             yield Hit(place(node), f"{item.title} is in the namespace {node.text}, which no file makes")
 
@@ -124,7 +129,9 @@ def route_backends(picture: Picture) -> Iterator[Hit]:
     if not picture.whole:
         return
     for owner, name, port in _backends(picture):
-        service = picture.find("Service", owner.namespace, name.text)
+        if not picture.shows(owner):
+            continue
+        service = picture.find("Service", name.text, owner)
         if service is None:
             yield Hit(place(name), f"{owner.title} sends to the Service {name.text}, which no file defines")
             continue
@@ -142,9 +149,7 @@ def route_backends(picture: Picture) -> Iterator[Hit]:
 def _endpoints(picture: Picture, service: KubeObject) -> bool:
     """Whether something else than a selector says where a Service sends to."""
     sliced = any(item.labels.get("kubernetes.io/service-name") == service.name for item in picture.of("EndpointSlice"))
-    return (
-        sliced or bool(service.spec.at("externalName")) or picture.defines("Endpoints", service.namespace, service.name)
-    )
+    return sliced or bool(service.spec.at("externalName")) or picture.defines("Endpoints", service.name, service)
 
 
 def _backends(picture: Picture) -> Iterator[tuple[KubeObject, Node, Node]]:
@@ -166,10 +171,10 @@ def priority_classes(picture: Picture) -> Iterator[Hit]:
     for pod in picture.pods:
         node = pod.spec.at("priorityClassName")
         if (
-            picture.whole
-            and node
+            picture.shows(pod.owner)
+            and node.text
             and not node.text.startswith("system-")
-            and not picture.defines("PriorityClass", "", node.text)
+            and not picture.defines("PriorityClass", node.text, pod.owner)
         ):
             yield Hit(place(node), f"{pod.owner.title} needs the PriorityClass {node.text}, which nothing here makes")
 
@@ -179,9 +184,9 @@ def scale_targets(picture: Picture) -> Iterator[Hit]:
     for item in picture.of("HorizontalPodAutoscaler", "ScaledObject"):
         target = item.spec.at("scaleTargetRef")
         kind = target.at("kind").text or "Deployment"
-        if kind not in ("Deployment", "StatefulSet", "ReplicaSet") or not picture.whole:
+        if kind not in ("Deployment", "StatefulSet", "ReplicaSet") or not picture.shows(item):
             continue
-        if not picture.defines(kind, item.namespace, target.at("name").text):
+        if not picture.defines(kind, target.at("name").text, item):
             yield Hit(
                 place(target.at("name")),
                 f"{item.title} scales the {kind} {target.at('name').text}, which no file defines",
@@ -210,7 +215,7 @@ def workload_selectors(picture: Picture) -> Iterator[Hit]:
     """A workload whose selector does not take its own template is refused."""
     for pod in picture.pods:
         selector = pod.owner.spec.at("selector")
-        made = pod.owner.kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet") and not pod.owner.relabelled
+        made = pod.owner.kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet") and not pod.owner.partial
         asked = [*selector.at("matchLabels").pairs(), *selector.at("matchExpressions").items()]
         if made and selector.kind != "absent" and not (asked and selects(selector, pod.labels)):
             yield Hit(place(selector), f"{pod.owner.title} has a selector that does not take its own pods")
@@ -235,13 +240,13 @@ def policy_selectors(picture: Picture) -> Iterator[Hit]:
 
 def _shows_all(picture: Picture, item: KubeObject) -> bool:
     """Whether the tree shows every pod there is to select, with all of its labels."""
-    relabelled = item.relabelled or any(pod.owner.relabelled for pod in picture.pods)
-    near = any(pod.owner.namespace == item.namespace for pod in picture.pods)
-    return picture.whole and near and not picture.grows and not relabelled
+    partial = item.partial or any(pod.owner.partial for pod in picture.pods)
+    near = any(pod.owner.namespace == item.namespace and applied_together(pod.owner, item) for pod in picture.pods)
+    return picture.shows(item) and near and not picture.grows and not partial
 
 
 def _takes_any(picture: Picture, item: KubeObject, selector: Node) -> bool:
-    return any(same_namespace(pod.owner, item) and selects(selector, pod.labels) for pod in picture.pods)
+    return any(together(pod.owner, item) and selects(selector, pod.labels) for pod in picture.pods)
 
 
 def monitor_selectors(picture: Picture) -> Iterator[Hit]:
@@ -254,7 +259,7 @@ def monitor_selectors(picture: Picture) -> Iterator[Hit]:
         if selector.kind == "absent" or not item.spec.at(field).items():
             yield Hit(place(item.spec), f"{item.title} does not say what to scrape")
             continue
-        if item.spec.at("namespaceSelector"):
+        if item.spec.at("namespaceSelector") or not picture.shows(item):
             continue
         ports = _monitored_ports(picture, item, selector)
         if ports is None:
@@ -269,9 +274,9 @@ def monitor_selectors(picture: Picture) -> Iterator[Hit]:
 def _monitored_ports(picture: Picture, item: KubeObject, selector: Node) -> set[str] | None:
     """Port names of what a monitor selects; ``None`` where it selects nothing."""
     if item.kind == "PodMonitor":
-        pods = [pod for pod in picture.pods if same_namespace(pod.owner, item) and selects(selector, pod.labels)]
+        pods = [pod for pod in picture.pods if together(pod.owner, item) and selects(selector, pod.labels)]
         return {name for pod in pods for container in pod.containers for name in container.ports} if pods else None
-    services = [one for one in picture.of("Service") if same_namespace(one, item) and selects(selector, one.labels)]
+    services = [one for one in picture.of("Service") if together(one, item) and selects(selector, one.labels)]
     named = {port.at("name").text for one in services for port in one.spec.at("ports").items()}
     return named if services else None
 
@@ -295,6 +300,8 @@ def unlisted(picture: Picture) -> Iterator[Hit]:
     for one in picture.kustomizations:
         named = {node.text.rpartition("/")[2] for node in one.node.walk() if node.kind == "scalar"}
         for item in picture.objects if one.resources or one.lists_nothing else ():
+            if item.tree:
+                continue
             directory, _, name = item.place.file.rpartition("/")
             if directory == one.directory and name not in named:
                 yield Hit(
@@ -306,10 +313,7 @@ def duplicates(picture: Picture) -> Iterator[Hit]:
     """Two objects of one name that are applied together: the last one wins, silently."""
     seen: dict[tuple[str, ...], KubeObject] = {}
     for item in picture.objects:
-        together = next((one.directory for one in picture.kustomizations if item.place.file in one.resources), None)
-        where = (
-            item.place.file if together is None else f"{together}/"
-        )  # files that lie side by side may be alternatives
+        where = f"{item.tree}/" if item.tree else item.place.file  # files that lie side by side may be alternatives
         first = seen.setdefault((where, item.group, item.kind, item.namespace, item.name), item)
         if item.name and first is not item:
             yield Hit(item.place, f"{item.title} is defined twice, first in {first.place.file} line {first.place.line}")

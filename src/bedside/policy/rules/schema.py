@@ -22,10 +22,10 @@ def violations(picture: Picture) -> Iterator[Hit]:
     """An unknown field is dropped, a wrong type is refused: neither is what the author meant."""
     for item in picture.objects:
         validator = _validator(item.kind.lower(), _short(item.node.at("apiVersion").text))
-        if validator is None:
+        if validator is None or item.kind == "CustomResourceDefinition":  # made by programs, and megabytes long
             continue
         for error in validator.iter_errors(item.node.plain()):
-            if item.relabelled and isinstance(error.kind, ValidationErrorKind.Required):
+            if item.partial and isinstance(error.kind, ValidationErrorKind.Required):
                 continue  # the kustomization adds it
             where = ".".join(str(part) for part in error.instance_path) or "the object"
             yield Hit(place(_node(item, error)), f"{item.title}: {where} {_complaint(error)}")
@@ -37,7 +37,12 @@ def has_schema(item: KubeObject) -> bool:
 
 
 def _node(item: KubeObject, error: ValidationError) -> Node:
-    return item.node.at(*error.instance_path)
+    node = item.node.at(*error.instance_path)
+    match error.kind:
+        case ValidationErrorKind.AdditionalProperties(unexpected=[name, *_]):
+            return node.at(name)
+        case _:
+            return node
 
 
 def _complaint(error: ValidationError) -> str:

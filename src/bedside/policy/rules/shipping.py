@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from bedside.policy.image_names import split_image
 from bedside.policy.kubernetes import place
-from bedside.policy.kustomize import split_image
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
 from bedside.policy.shipments import builds, image_scans, literal_repository, pushed_names, pushes

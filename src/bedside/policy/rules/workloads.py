@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from bedside.policy.image_names import split_image
 from bedside.policy.kubernetes import Container, Pod, place, seconds_of_sleep, selects
-from bedside.policy.kustomize import split_image
-from bedside.policy.picture import Picture, same_namespace
+from bedside.policy.picture import Picture, together
 from bedside.policy.place import Hit
 
 _SCRATCH = frozenset(("/tmp", "/var/tmp"))  # noqa: S108 - paths in a container, where this process never writes
@@ -14,7 +14,7 @@ _SCRATCH = frozenset(("/tmp", "/var/tmp"))  # noqa: S108 - paths in a container,
 def token_automount(picture: Picture) -> Iterator[Hit]:
     """A token for the API server in a container that never calls it is a gift to an intruder."""
     for pod in picture.serving:
-        account = picture.find("ServiceAccount", pod.owner.namespace, pod.spec.at("serviceAccountName").text)
+        account = picture.find("ServiceAccount", pod.spec.at("serviceAccountName").text, pod.owner)
         own = pod.spec.at("automountServiceAccountToken")
         off = own.false or (not own and account is not None and account.node.at("automountServiceAccountToken").false)
         if not off and not _bound(picture, pod):
@@ -187,11 +187,11 @@ def disruption_budget(picture: Picture) -> Iterator[Hit]:
     """Without a budget, a drain may evict every replica at once."""
     for pod in picture.serving:
         covered = any(
-            same_namespace(item, pod.owner)
+            together(item, pod.owner)
             and item.spec.at("selector", "matchLabels").strings().items() <= pod.labels.items()
             for item in picture.of("PodDisruptionBudget")
         )
-        if picture.whole and _many(picture, pod) and not covered:
+        if picture.shows(pod.owner) and _many(picture, pod) and not covered:
             yield Hit(pod.owner.place, f"{pod.owner.title} has no PodDisruptionBudget")
 
 
@@ -301,7 +301,7 @@ def shared_claim(picture: Picture) -> Iterator[Hit]:
             continue
         for volume in pod.spec.at("volumes").items():
             name = volume.at("persistentVolumeClaim", "claimName")
-            claim = picture.find("PersistentVolumeClaim", pod.owner.namespace, name.text) if name else None
+            claim = picture.find("PersistentVolumeClaim", name.text, pod.owner) if name else None
             modes = {item.text for item in claim.spec.at("accessModes").items()} if claim else set()
             if modes and modes <= {"ReadWriteOnce", "ReadWriteOncePod"}:
                 yield Hit(
