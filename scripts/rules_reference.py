@@ -3,7 +3,7 @@
 import difflib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,9 @@ SCANS = {"SCN": "Scans", "TRU": "Trust policy"}
 
 def pages() -> dict[str, str]:
     """Every page by its file name: one a family, and the list of all."""
-    base, known = TRIED.good(), TRIED.cases()
+    known = TRIED.cases()
     made = {
-        f"{family.lower()}.md": MADE + "\n".join(_family(family, title, base, known)).rstrip() + "\n"
+        f"{family.lower()}.md": MADE + "\n".join(_family(family, title, known)).rstrip() + "\n"
         for family, title in FAMILIES.items()
     }
     made |= {
@@ -85,7 +85,7 @@ def _scans(family: str, title: str) -> Iterator[str]:
             yield f"{found.severity.value}. {found.reason} {found.remedy}\n"
 
 
-def _family(family: str, title: str, base: Mapping[str, str], known: list[Any]) -> Iterator[str]:
+def _family(family: str, title: str, known: list[Any]) -> Iterator[str]:
     yield f"# {title}\n"
     for name, rule in rulebook.rules().items():
         if name.split("-")[1] != family:
@@ -95,15 +95,16 @@ def _family(family: str, title: str, base: Mapping[str, str], known: list[Any]) 
         if rule.same_as:
             yield f"The same as {', '.join(sorted(rule.same_as))} of the stock tools; said once.\n"
         mine = [case for case in known if case.about == name]
-        yield from _example("Bad", next((case for case in mine if name in case.finds), None), base)
-        yield from _example("Not it", next((case for case in mine if name not in case.finds), None), base)
+        yield from _example("Bad", next((case for case in mine if name in case.finds), None))
+        yield from _example("Not it", next((case for case in mine if name not in case.finds), None))
 
 
-def _example(word: str, case: Any, base: Mapping[str, str]) -> Iterator[str]:  # noqa: ANN401 - a case, or none
+def _example(word: str, case: Any) -> Iterator[str]:  # noqa: ANN401 - a case, or none
     """What a case changes, from the good deployment (-) to the one that is judged (+)."""
     if case is None:
         return
     yield f"{word}: {case.name}.\n\n```diff"
+    base = TRIED.good(case.base)
     after = TRIED.patched(base, case)
     for path in sorted({*base, *after}):
         old, new = base.get(path, ""), after.get(path, "")

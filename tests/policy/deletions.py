@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +27,9 @@ class Deletion:
     files: Mapping[str, str]
 
 
-def deletions(files: Mapping[str, str]) -> Iterator[Deletion]:
-    """Every deletion in every file, the files themselves included."""
-    for file, text in files.items():
+def deletions(files: Mapping[str, str], among: Collection[str]) -> Iterator[Deletion]:
+    """Every deletion in every file ``among`` these, the files themselves included."""
+    for file, text in ((file, files[file]) for file in among):
         yield Deletion(file, f"FILE {file}", {name: other for name, other in files.items() if name != file})
         for what, left in _ways(file, text):
             yield Deletion(file, f"{file}: {what}", {**files, file: left})

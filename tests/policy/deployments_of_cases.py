@@ -23,6 +23,7 @@ class Case:
     edits: tuple[Mapping[str, str], ...] = ()
     create: Mapping[str, str] = field(default_factory=dict)
     delete: tuple[str, ...] = ()
+    base: str = "icu"
 
 
 def cases() -> list[Case]:
@@ -36,15 +37,21 @@ def cases() -> list[Case]:
             tuple(row.get("edits", ())),
             row.get("create", {}),
             tuple(row.get("delete", ())),
+            row.get("base", "icu"),
         )
         for path in sorted((HERE / "mutants").glob("*.toml"))
         for row in tomllib.loads(path.read_text())["case"]
     ]
 
 
-def good() -> dict[str, str]:
-    """The deployment without findings, path to text."""
-    return {path.relative_to(GOOD).as_posix(): path.read_text() for path in sorted(GOOD.rglob("*")) if path.is_file()}
+def good(name: str = "icu") -> dict[str, str]:
+    """A deployment without findings, path to text; ``gitlab`` is the same with GitLab's pipeline for GitHub's."""
+    files = {path.relative_to(GOOD).as_posix(): path.read_text() for path in sorted(GOOD.rglob("*")) if path.is_file()}
+    if name == "icu":
+        return files
+    added = HERE / "deployments" / name
+    kept = {path: text for path, text in files.items() if not path.startswith(".github/")}
+    return kept | {path.relative_to(added).as_posix(): path.read_text() for path in added.rglob("*") if path.is_file()}
 
 
 def patched(base: Mapping[str, str], case: Case) -> dict[str, str]:

@@ -3,17 +3,19 @@
 import pytest
 from tests.policy.deployments_of_cases import Case, cases, fired, good, patched
 
-BASE = good()
 CASES = cases()
+BASES = {name: good(name) for name in ("icu", "gitlab")}
+BASE = BASES["icu"]
 
 
-def test_the_good_deployment_has_no_finding() -> None:
-    assert fired(BASE) == {}
+@pytest.mark.parametrize("name", BASES)
+def test_the_good_deployment_has_no_finding(name: str) -> None:
+    assert fired(BASES[name]) == {}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.about}: {case.name}")
 def test_a_patch_gives_the_findings_meant_for_it_and_no_other(case: Case) -> None:
-    found = fired(patched(BASE, case))
+    found = fired(patched(BASES[case.base], case))
     assert set(found) == set(case.finds), found
 
 

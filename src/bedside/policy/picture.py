@@ -3,6 +3,7 @@
 Pure: bytes in, a Picture out. What cannot be read becomes a problem in it.
 """
 
+import ast
 import json
 import posixpath
 import re
@@ -12,13 +13,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bedside.policy import applications, dockerfiles, requirement_files, yamltree
+from bedside.policy import applications, dockerfiles, gitlab, remarks, requirement_files, yamltree
 from bedside.policy.applications import Application, Route
 from bedside.policy.dockerfiles import Dockerfile
 from bedside.policy.kubernetes import SERVING_KINDS, KubeObject, Pod
 from bedside.policy.kustomize.kustomization import FILES, Kustomization
 from bedside.policy.kustomize.trees import Tree, grown
 from bedside.policy.place import Hit, Place, SourceFile
+from bedside.policy.remarks import Remark
 from bedside.policy.requirement_files import RequirementsFile
 from bedside.policy.workflows import Workflow
 from bedside.policy.yamltree import Node
@@ -49,6 +51,7 @@ class Picture:
     Attributes:
         whole: Whether a directory or a rendered tree was given, so that what is not in it is missing.
         names: Every file that was seen, read or not.
+        remarks: Load times that somebody wrote down, in seconds.
         unseen: Trees of which something was not seen: a remote base, a chart, a generator.
         problems: Problems of reading, by rule id.
     """
@@ -66,6 +69,7 @@ class Picture:
     specs: dict[str, dict[str, Any]] = field(default_factory=dict)
     contracts: dict[str, dict[str, Any]] = field(default_factory=dict)
     measurements: dict[str, dict[str, Any]] = field(default_factory=dict)
+    remarks: tuple[Remark, ...] = ()
     problems: tuple[tuple[str, Hit], ...] = ()
 
     @cached_property
@@ -228,6 +232,7 @@ class _Builder:
         self.requirements: list[RequirementsFile] = []
         self.json: dict[str, dict[str, dict[str, Any]]] = {"contract.json": {}, "measurements.json": {}}
         self.specs: dict[str, dict[str, Any]] = {}
+        self.remarks: list[Remark] = []
         self.problems: list[tuple[str, Hit]] = []
 
     def problem(self, rule: str, path: str, line: int, message: str) -> None:
@@ -242,7 +247,12 @@ class _Builder:
         except UnicodeDecodeError:
             self.problem("BED-INP-003", source.path, 0, "the file is not UTF-8 text and was not read")
             return
-        match kind_of(source.path):
+        kind = kind_of(source.path)
+        if kind in ("dockerfile", "python", "yaml"):
+            self.remarks += remarks.of_comments(text, source.path)
+        match kind:
+            case "prose":
+                self.remarks += remarks.of_prose(text, source.path)
             case "dockerfile":
                 self._dockerfile(text, source.path)
             case "dockerignore":
@@ -278,6 +288,8 @@ class _Builder:
         except applications.NotPython as error:
             self.problem("BED-INP-001", path, error.line, str(error))
             return
+        first = tree.body[0].lineno if tree.body else 1
+        self.remarks += remarks.of_prose(ast.get_docstring(tree, clean=False) or "", path, first)
         found = applications.application(tree, path)
         if found is not None:
             self.applications.append(found)
@@ -323,8 +335,8 @@ class _Builder:
             yield from (item for item in node.at("items").items() if item.at("kind"))
         elif api and kind:
             yield node
-        elif source.name == ".gitlab-ci.yml":
-            self.workflows.append(Workflow(source.path, node, gitlab=True))
+        elif gitlab.is_pipeline(source.path):
+            pass  # read as a whole at the end: parts of it lie in other files
         elif "/.github/workflows/" in f"/{source.path}" or (
             node.at("jobs").pairs() and any(key == "on" for key, _ in node.pairs())
         ):
@@ -337,6 +349,10 @@ class _Builder:
         for chart, count in self.templates.items():
             path = posixpath.join(chart, "Chart.yaml")
             self.problem("BED-INP-004", path, 0, f"a Helm chart, of which {count} templates were not read")
+        for path in filter(gitlab.is_whole, self.loaded):
+            pipeline = gitlab.expanded(path, self.loaded)
+            if pipeline is not None:
+                self.workflows.append(Workflow(path, pipeline, gitlab=True))
         trees = grown(self.kustomizations, self.documents, self.loaded)
         patches = {path for one in self.kustomizations for _, path in one.patch_files}
         for tree in trees if whole else ():
@@ -356,6 +372,7 @@ class _Builder:
             specs=self.specs,
             contracts=self.json["contract.json"],
             measurements=self.json["measurements.json"],
+            remarks=tuple(self.remarks),
             problems=tuple(
                 one for one in self.problems if not (one[0] == "BED-INP-010" and one[1].place.file in patches)
             ),
@@ -401,4 +418,6 @@ def kind_of(path: str) -> str:
         return "requirements"
     if lower == "bedside.toml":
         return "toml"
+    if lower in ("readme.md", "readme.rst", "readme.txt", "readme"):
+        return "prose"
     return "json" if lower in ("contract.json", "measurements.json") else ""

@@ -68,6 +68,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "BED-REF-033": loose_ends.unmounted_volumes,
     "BED-REF-034": loose_ends.unused,
     "BED-REF-035": contents.paths_in_image,
+    "BED-REF-037": references.classes,
+    "BED-REF-038": references.bindings,
     "BED-IMG-001": image.base_by_digest,
     "BED-IMG-002": image.root_user,
     "BED-IMG-003": image.named_user,
@@ -92,6 +94,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "BED-IMG-022": contents.excluded_copies,
     "BED-IMG-023": contents.missing_sources,
     "BED-IMG-024": contents.not_started,
+    "BED-IMG-025": image.installer_in_final,
     "BED-DEP-001": dependencies.unpinned,
     "BED-DEP-002": dependencies.unhashed,
     "BED-DEP-003": dependencies.incomplete,
@@ -202,6 +205,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "BED-CI-019": workflow_form.identity,
     "BED-CI-020": workflow_form.missing_inputs,
     "BED-CI-021": workflow_form.impossible_order,
+    "BED-CI-022": pipeline.moving_job_images,
+    "BED-CI-023": shipping.built_again,
 }
 """Every rule over the picture, by its stable id; an id is never given to another rule."""
 

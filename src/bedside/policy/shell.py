@@ -40,25 +40,32 @@ class Command:
 
     def option(self, *names: str) -> str | None:
         """The value of an option, written ``--option value`` or ``--option=value``."""
-        for position, word in enumerate(self.words):
-            for name in names:
-                if word == name and position + 1 < len(self.words):
-                    return self.words[position + 1]
-                if word.startswith(name + "="):
-                    return word[len(name) + 1 :]
-        return None
+        return next(_matching(self.words, names), None)
+
+    def options(self, *names: str) -> tuple[str, ...]:
+        """Every value of an option that may be given more than once."""
+        return tuple(_matching(self.words, names))
 
 
-def commands(text: str, line: int = 1, *, pipefail: bool = False) -> tuple[Command, ...]:
+def _matching(words: tuple[str, ...], names: tuple[str, ...]) -> Iterator[str]:
+    for position, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if word in names and position + 1 < len(words):
+            yield words[position + 1]
+        elif equals and name in names:
+            yield value
+
+
+def commands(text: str, line: int = 1, *, pipefail: bool = False, lenient: bool = False) -> tuple[Command, ...]:
     """Split shell text into simple commands; text that no shell would read gives what can be told of it.
 
     Args:
         text: The script.
         line: Where it begins in its file.
         pipefail: Whether the shell is started so that a failure inside a pipe counts.
+        lenient: Whether the shell goes on after a failure from the beginning.
     """
     found: list[Command] = []
-    lenient = False
     pipefail = pipefail or "pipefail" in text
     for offset, physical in _logical_lines(text):
         tokens = _tokens(physical)

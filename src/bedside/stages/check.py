@@ -63,7 +63,7 @@ def check(
     with _collector_paused():
         seen = picture.build(sources.files, names=sources.names, whole=sources.whole)
         own = [*rulebook.judge(seen), *sources.unread, *_specs(seen)]
-    if not sources.files:
+    if all(picture.kind_of(item.path) == "prose" for item in sources.files):
         own.append(rulebook.finding("BED-INP-002", Hit(Place(paths[0]), "no file that any rule reads")))
     joined = own if runner is None else stock.join(own, _stock(paths, sources, runner, strict=strict))
     marks, problems = suppressions.read(sources.files)

@@ -307,13 +307,11 @@ def _blocks(budget: KubeObject, replicas: int) -> bool:
 def startup_budget(picture: Picture) -> Iterator[Hit]:
     """A startup budget under the load time kills the pod while it loads, again and again."""
     for container in application_containers(picture):
-        needed = _load_seconds(picture)
         probe = container.node.at("startupProbe")
-        budget = _budget(probe) if probe else None
-        if needed is None or budget is None or budget >= needed:
-            continue
-        message = f"{container.title} has {budget} s to start, but the model is measured to load in {needed:g} s"
-        yield Hit(place(probe), message)
+        known = max(_load_times(picture, container), default=None) if probe else None
+        if known is not None and _budget(probe) < known[0]:
+            message = f"{container.title} has {_budget(probe)} s to start, but {known[1]} in {known[0]:g} s"
+            yield Hit(place(probe), message)
 
 
 def _budget(probe: Node) -> int:
@@ -322,19 +320,19 @@ def _budget(probe: Node) -> int:
     return (probe.at("initialDelaySeconds").number or 0) + period * failures
 
 
-def _load_seconds(picture: Picture) -> float | None:
-    """Longest measured load time; seconds are declared in measurements.json or MODEL_LOAD_SECONDS."""
-    found = [
-        value
-        for measured in picture.measurements.values()
-        for key, value in measured.items()
-        if "load" in key and key.endswith("seconds") and isinstance(value, int | float)
-    ]
-    for container in application_containers(picture):
-        entry = container.environment.get("MODEL_LOAD_SECONDS")
-        if entry is not None and entry.at("value").number is not None:
-            found.append(float(entry.at("value").text))
-    return max(found, default=None)
+def _load_times(picture: Picture, container: Container) -> Iterator[tuple[float, str]]:
+    """Load times in seconds, each with who says it: measurements.json, MODEL_LOAD_SECONDS, a comment or a README."""
+    for path, measured in picture.measurements.items():
+        for key, value in measured.items():
+            if "load" in key and key.endswith("seconds") and isinstance(value, int | float):
+                yield value, f"{path} measured that the model loads"
+    entry = container.environment.get("MODEL_LOAD_SECONDS")
+    if entry is not None and entry.at("value").number is not None:
+        yield float(entry.at("value").text), "MODEL_LOAD_SECONDS says that the model loads"
+    own = any(one.node is container.node for one, _ in built(picture))
+    for seconds, where in picture.remarks:
+        if where.file == container.node.file or (own and not where.file.endswith((".yaml", ".yml"))):
+            yield seconds, f"{where.file} line {where.line} says that the model loads"
 
 
 def grace_period(picture: Picture) -> Iterator[Hit]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from bedside.policy.kubernetes import KubeObject, Pod, place, selects
 from bedside.policy.picture import Picture, applied_together, together
@@ -13,9 +14,8 @@ from bedside.policy.yamltree import Node
 
 
 @cache
-def _data(name: str) -> dict[str, list[str]]:
-    loaded: dict[str, list[str]] = json.loads((files("bedside.policy") / "data" / f"{name}.json").read_text())
-    return loaded
+def _data(name: str) -> Any:  # noqa: ANN401 - a JSON file of our own
+    return json.loads((files("bedside.policy") / "data" / f"{name}.json").read_text())
 
 
 def namespace_level(picture: Picture) -> Iterator[Hit]:
@@ -110,13 +110,45 @@ def _governs(policy: KubeObject, pod: Pod, direction: str) -> bool:
 
 def unknown_annotations(picture: Picture) -> Iterator[Hit]:
     """A controller ignores an annotation that it does not know: the limit that it seems to set does not exist."""
-    for item in picture.of("Ingress", "Service", "HorizontalPodAutoscaler", "Deployment", "Namespace", "Certificate"):
-        for prefix, known in _data("annotations").items():
-            for key, node in [*item.annotations.pairs(), *item.node.at("metadata", "labels").pairs()]:
-                if key.startswith(prefix + "/") and key[len(prefix) + 1 :] not in known:
-                    nearest = difflib.get_close_matches(key[len(prefix) + 1 :], known, 1, 0.5)
-                    hint = f"; the nearest real one is {prefix}/{nearest[0]}" if nearest else ""
-                    yield Hit(place(node), f"{item.title} sets {key}, which its controller does not know{hint}")
+    for item in picture.objects:
+        marks = [item.annotations, item.node.at("metadata", "labels")]
+        if item.pod is not None and item.kind != "Pod":
+            marks += [item.pod.annotations, item.pod.node.at("metadata", "labels")]
+        for key, node in [pair for group in marks for pair in group.pairs()]:
+            complaint = _unknown(key)
+            if complaint:
+                yield Hit(place(node), f"{item.title} sets {key}, {complaint}")
+    for ingress in picture.of("Ingress"):
+        ours = _CONTROLLERS.get(ingress.spec.at("ingressClassName").text)
+        for key, node in ingress.annotations.pairs() if ours else ():
+            prefix = key.partition("/")[0]
+            if any(prefix in others for others in _CONTROLLERS.values()) and prefix not in (ours or ()):
+                named = ingress.spec.at("ingressClassName").text
+                yield Hit(place(node), f"{ingress.title} sets {key}, but its class is {named}, which reads other keys")
+
+
+_CONTROLLERS = {
+    "nginx": ("nginx.ingress.kubernetes.io", "nginx.org", "nginx.com"),
+    "haproxy": ("haproxy.org", "haproxy-ingress.github.io", "ingress.kubernetes.io"),
+    "traefik": ("traefik.ingress.kubernetes.io",),
+    "alb": ("alb.ingress.kubernetes.io",),
+}
+"""Controllers by the class that they are installed as, with the prefixes of the annotations that they read."""
+
+
+def _unknown(key: str) -> str:
+    """What is wrong with a key; empty where its prefix is not in the table.
+
+    Where the table holds every key of a prefix, one that is not there is unknown. Elsewhere only what is almost a
+    key of the table is taken for a misspelling.
+    """
+    prefix, _, name = key.partition("/")
+    table = _data("annotations").get(prefix)
+    if table is None or name in table["keys"]:
+        return ""
+    nearest = difflib.get_close_matches(name, table["keys"], 1, 0.5 if table["closed"] else 0.9)
+    hint = f"; the nearest real one is {prefix}/{nearest[0]}" if nearest else ""
+    return f"which its controller does not know{hint}" if table["closed"] or nearest else ""
 
 
 def retired(picture: Picture) -> Iterator[Hit]:

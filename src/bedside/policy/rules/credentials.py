@@ -20,15 +20,15 @@ def secret_values(picture: Picture) -> Iterator[Hit]:
     for pod in picture.pods:
         for container in pod.all_containers:
             for name, entry in container.environment.items():
-                if SECRET_NAME.search(name) and _is_value(entry.at("value").text):
+                if SECRET_NAME.search(name) and is_value(entry.at("value").text):
                     yield Hit(place(entry), f"{container.title} gets {name} in clear")
     for item in picture.of("ConfigMap"):
         for key, node in item.node.at("data").pairs():
-            if SECRET_NAME.search(key) and _is_value(node.text):
+            if SECRET_NAME.search(key) and is_value(node.text):
                 yield Hit(place(node), f"{item.title} holds {key} in clear")
 
 
-def _is_value(text: str) -> bool:
+def is_value(text: str) -> bool:
     """Whether a text may be a credential: no path, address, reference, switch or whole file."""
     elsewhere = text.startswith(("$", "/", "http")) or ("\n" in text and "PRIVATE KEY" not in text)
     return bool(text) and not elsewhere and text.lower() not in ("true", "false", "none", "0", "1", "yes", "no")

@@ -15,7 +15,7 @@ from packaging.version import InvalidVersion, Version
 from bedside.policy.applications import imported
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
-from bedside.policy.requirement_files import Entry, RequirementsFile
+from bedside.policy.requirement_files import RequirementsFile
 from bedside.policy.shell import Command
 
 _DEVELOPMENT = (
@@ -152,32 +152,47 @@ def incomplete(picture: Picture) -> Iterator[Hit]:
     for item in _installed(picture):
         if not item.entries or any(entry.version is None for entry in item.entries):
             continue
-        asking = [row for entry in item.entries for row in _needs(entry)]
-        missing = sorted({child for row in asking for child in row} - item.names)
+        missing = sorted(_closure(item) - item.names)
         if missing:
-            known = len(item.names & set(_table("closure")))
-            message = f"{item.path} pins {known} packages without what they need; at least {len(missing)} float: "
-            message += ", ".join(missing[:5])
-            yield Hit(item.entries[0].place, message)
+            total = len(item.names) + len(missing)
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            message = f"{item.path} pins {len(item.names)} of at least {total} packages; these float: "
+            yield Hit(item.entries[0].place, message + ", ".join(missing[:5]) + more)
 
 
-def _needs(entry: Entry) -> Iterator[list[str]]:
-    """What one pinned package needs in this version, as far as the table says."""
-    for row in _table("closure").get(entry.name, ()):
-        if entry.version and SpecifierSet(row["versions"]).contains(entry.version, prereleases=True):
-            yield row["needs"]
+def _closure(item: RequirementsFile) -> set[str]:
+    """Everything that the packages of a file are known to need, and what that needs, in whatever version."""
+    found: set[str] = set()
+    waiting = [(entry.name, entry.version, entry.extras) for entry in item.entries]
+    while waiting:
+        name, version, extras = waiting.pop()
+        for row in _table("closure").get(name, ()):
+            needed = set(row["needs"]) - found if _asked(row, version, extras) else set()
+            found |= needed
+            waiting += [(child, None, frozenset()) for child in needed if child not in item.names]
+    return found
+
+
+def _asked(row: dict[str, Any], version: str | None, extras: frozenset[str]) -> bool:
+    """Whether a row of the table holds for a version, and for the extras that are asked for."""
+    if row.get("extra") and row["extra"] not in extras:
+        return False
+    if not row["versions"]:
+        return True
+    return version is not None and SpecifierSet(row["versions"]).contains(version, prereleases=True)
 
 
 def blocked_fix(picture: Picture) -> Iterator[Hit]:
     """A pin whose own bounds keep a fixed version of another package out."""
     for item in _installed(picture):
         for entry in item.entries:
-            for row in _table("blocking"):
-                if entry.name == row["package"] and entry.version and _older(entry.version, row["below"]):
-                    yield Hit(
-                        entry.place,
-                        f"{entry.name} {entry.version} keeps out {row['fix']}, which fixes {row['advisory']}",
-                    )
+            rows = [row for row in _table("blocking") if row["package"] == entry.name]
+            blocked = [row for row in rows if entry.version and _older(entry.version, row["below"])]
+            if blocked:
+                fixed = ", ".join(row["advisory"] for row in blocked)
+                yield Hit(
+                    entry.place, f"{entry.name} {entry.version} keeps out {blocked[-1]['fix']}, which fixes {fixed}"
+                )
 
 
 def _older(version: str, bound: str) -> bool:

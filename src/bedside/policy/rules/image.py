@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from bedside.policy.dockerfiles import Dockerfile, Instruction, Stage
 from bedside.policy.image_names import split_image
+from bedside.policy.kubernetes import place
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
 from bedside.policy.rules.credentials import SECRET_NAME
-from bedside.policy.shell import Command
+from bedside.policy.shell import Command, commands
 
 _DATA = (".csv", ".tsv", ".parquet", ".dcm", ".nii", ".nii.gz", ".feather", ".sqlite", ".db", ".xlsx", ".edf", ".hl7")
 _SECRETS = (
@@ -38,6 +39,9 @@ _BUILDERS = (
     "vim",
     "openssh-server",
     "netcat",
+    "bash",
+    "zsh",
+    "busybox",
 )
 
 
@@ -309,15 +313,46 @@ def copied_data(picture: Picture) -> Iterator[Hit]:
 
 def workers(picture: Picture) -> Iterator[Hit]:
     """Several workers in one pod each load the model, share one limit, and hide each other's failures."""
-    for image in picture.dockerfiles:
-        command = image.start_command() if picture.pods else None
-        number = (
-            command.option("--workers", "-w")
-            if command and command.has("uvicorn", "gunicorn", "hypercorn", "fastapi")
-            else None
-        )
-        if number and number.isdigit() and int(number) > 1:
+    for image in picture.dockerfiles if picture.pods else ():
+        command = image.start_command()
+        number = _workers(command) if command else 0
+        if number > 1:
             yield Hit(image.start[-1].place, f"{number} workers share one pod and its limits")
+    for container in (one for pod in picture.serving for one in pod.containers):
+        given = container.node.at("args") or container.node.at("command")
+        words = [item.text for field in ("command", "args") for item in container.node.at(field).items()]
+        found = max((_workers(one) for one in commands(" ".join(words))), default=0)
+        variable = next((container.environment[name] for name in _COUNTS if name in container.environment), None)
+        if found > 1:
+            yield Hit(place(given), f"{found} workers share the limits of {container.title}")
+        elif variable is not None and (variable.at("value").number or 0) > 1:
+            count = variable.at("value").text
+            yield Hit(place(variable), f"{count} workers share the limits of {container.title}")
+
+
+_COUNTS = ("WEB_CONCURRENCY", "UVICORN_WORKERS", "GUNICORN_WORKERS")
+"""Variables that the servers themselves read the number of workers from."""
+
+
+def _workers(command: Command) -> int:
+    number = command.option("--workers", "-w") or ""
+    serves = command.has("uvicorn", "gunicorn", "hypercorn", "fastapi", "granian")
+    return int(number) if serves and number.isdigit() and len(number) < 5 else 0
+
+
+def installer_in_final(picture: Picture) -> Iterator[Hit]:
+    """An installer and a shell beside the model: whoever gets in can install what is missing, and run it."""
+    for image in picture.dockerfiles:
+        name = split_image(image.final[0].base)[0].removeprefix("docker.io/").removeprefix("library/")
+        if name == "python" and image.start and not any(_removes_pip(command) for _, command in _runs(image)):
+            yield Hit(
+                image.stages[-1].place, f"the final stage is {image.final[0].base}: it keeps pip, and a shell to run it"
+            )
+
+
+def _removes_pip(command: Command) -> bool:
+    uninstalls = "uninstall" in command.words and "pip" in command.words[command.words.index("uninstall") :]
+    return uninstalls or (command.program == "rm" and any(re.search(r"/pip\b", word) for word in command.words))
 
 
 def remote_add(picture: Picture) -> Iterator[Hit]:

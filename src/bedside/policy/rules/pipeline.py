@@ -2,18 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from bedside.policy.kubernetes import place
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
-from bedside.policy.rules.credentials import SECRET_NAME
+from bedside.policy.rules.credentials import SECRET_NAME, is_value
 from bedside.policy.shell import Command
-from bedside.policy.shipments import IMAGE_SCAN_ACTIONS, push_target, pushes
+from bedside.policy.shipments import IMAGE_SCAN_ACTIONS, pushed_by, pushes
 from bedside.policy.workflows import Step, Workflow
-
-if TYPE_CHECKING:
-    from bedside.policy.yamltree import Node
+from bedside.policy.yamltree import Node
 
 _UNTRUSTED = re.compile(
     r"\$\{\{[^}]*(github\.event\.(issue|pull_request|comment|review|discussion|head_commit|commits|pages|workflow_run)[\w.\[\]*]*"
@@ -38,24 +35,77 @@ _SCANNERS = (
 def pinned_actions(picture: Picture) -> Iterator[Hit]:
     """A tag of somebody else's action can be moved to other code, with this pipeline's credentials."""
     for workflow in picture.workflows:
-        for step in workflow.steps:
-            version = step.uses.partition("@")[2]
-            local = step.uses.startswith(("./", "docker://")) or step.uses == ""
-            if not local and not re.fullmatch(r"[0-9a-f]{40}", version):
-                yield Hit(place(step.node.at("uses")), f"{step.uses} is not pinned by commit")
+        if workflow.gitlab:
+            yield from _moving_includes(workflow.node.at("include"))
+            continue
+        used = [step.node.at("uses") for step in workflow.steps] + [job.at("uses") for _, job in workflow.jobs]
+        for node in used:
+            version = node.text.partition("@")[2]
+            local = node.text.startswith(("./", "docker://")) or node.text == ""
+            if not local and not _COMMIT.fullmatch(version):
+                yield Hit(place(node), f"{node.text} is not pinned by commit")
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def _moving_includes(include: Node) -> Iterator[Hit]:
+    """Includes of other people's pipelines that may say something else tomorrow."""
+    for entry in include.items() or ((include,) if include else ()):
+        remote = entry.at("remote").text or (entry.text if "://" in entry.text else "")
+        if remote and not entry.at("integrity").text:
+            yield Hit(place(entry), f"{remote} is included without its integrity, whatever it says by then")
+        elif entry.at("project").text and not _COMMIT.fullmatch(entry.at("ref").text):
+            version = entry.at("ref").text or "its default branch"
+            yield Hit(place(entry), f"{entry.at('project').text} is included from {version}, not from a commit")
+        elif entry.at("component").text:
+            name, _, version = entry.at("component").text.partition("@")
+            if not _COMMIT.fullmatch(version) and not name.startswith(("$CI_SERVER_FQDN/$CI_PROJECT_PATH", "./")):
+                yield Hit(place(entry), f"the component {name} is not pinned by commit")
+
+
+def moving_job_images(picture: Picture) -> Iterator[Hit]:
+    """A job with the credentials to push, sign or deploy runs whatever its image holds by then."""
+    for workflow in picture.workflows:
+        for name, job in workflow.jobs:
+            image = job.at("image") if workflow.gitlab else job.at("container")
+            node = image.at("name") if image.at("name") and workflow.gitlab else image.at("image") or image
+            armed = any(_is_armed(step) for step in workflow.steps_of(name))
+            if armed and node.text and "@sha256:" not in node.text and not node.text.startswith(("$", "${{")):
+                yield Hit(place(node), f"the job {name} runs in {node.text}, which can be moved to other code")
+
+
+def _is_armed(step: Step) -> bool:
+    deploys = (("kubectl", "apply"), ("kubectl", "set"), ("helm", "upgrade"), ("helm", "install"), ("cosign", "sign"))
+    return pushes(step) or any(command.runs(*words) for command in step.commands for words in deploys)
 
 
 def injection(picture: Picture) -> Iterator[Hit]:
     """An expression is pasted into the script before the shell reads it: a title can be a command."""
     for workflow in picture.workflows:
         for step in workflow.steps:
-            script = step.script if not workflow.gitlab else ""
-            found = _UNTRUSTED.search(script or step.given("script"))
+            if workflow.gitlab:
+                if any(_runs_as_script(command) for command in step.commands):
+                    yield Hit(step.place, "text that an outsider can write is run as a script")
+                continue
+            found = _UNTRUSTED.search(step.script or step.given("script"))
             if found:
                 yield Hit(
                     place(step.node.at("run") or step.node.at("with", "script")),
                     "text that an outsider can write is pasted into a script",
                 )
+
+
+_OUTSIDE = re.compile(
+    r"\$\{?CI_(COMMIT_(MESSAGE|TITLE|DESCRIPTION|BRANCH|REF_NAME|TAG|TAG_MESSAGE|AUTHOR)|"
+    r"MERGE_REQUEST_(TITLE|DESCRIPTION|SOURCE_BRANCH_NAME|LABELS|MILESTONE|ASSIGNEES))\b"
+)
+
+
+def _runs_as_script(command: Command) -> bool:
+    """Whether a GitLab variable that an outsider fills is read a second time, as a command."""
+    again = command.program == "eval" or (command.program in ("sh", "bash", "ash", "dash") and "-c" in command.words)
+    return again and any(_OUTSIDE.search(word) for word in command.words[1:])
 
 
 def permissions(picture: Picture) -> Iterator[Hit]:
@@ -75,13 +125,19 @@ def permissions(picture: Picture) -> Iterator[Hit]:
                 yield Hit(place(node), "the token may write everything")
 
 
+_LOGIN = re.compile(r"\b(login|configure-docker|get-login-password)\b|(\.docker|containers)/(config|auth)\.json")
+
+
 def missing_credentials(picture: Picture) -> Iterator[Hit]:
     """A push without a login before it in the same job can never succeed."""
     for workflow in picture.workflows:
+        given = (workflow.node, *(job for _, job in workflow.jobs))
+        if any(holder.at("variables", "DOCKER_AUTH_CONFIG") for holder in given):
+            continue
         logged: set[str] = set()
         for step in workflow.steps:
             words = " ".join(command.text for command in step.commands)
-            if re.search(r"\b(login|configure-docker|get-login-password)\b", words) or "login" in step.action:
+            if _LOGIN.search(words) or "login" in step.action:
                 logged.add(step.job)
             if pushes(step) and step.job not in logged:
                 yield Hit(step.place, "an image is pushed without a login in the same job")
@@ -91,6 +147,7 @@ def missing_credentials(picture: Picture) -> Iterator[Hit]:
 def powerless_gate(picture: Picture) -> Iterator[Hit]:
     """A gate whose failure is ignored, or that is never asked to fail, is decoration."""
     for workflow in picture.workflows:
+        yield from _jobs_without_power(workflow)
         for step in workflow.steps:
             ignored = step.node.at("continue-on-error")
             if ignored.true and _scans(step):
@@ -108,6 +165,18 @@ def powerless_gate(picture: Picture) -> Iterator[Hit]:
                 reason = _toothless(command)
                 if reason:
                     yield Hit(step.place, f"{command.program} {reason}")
+
+
+def _jobs_without_power(workflow: Workflow) -> Iterator[Hit]:
+    """Jobs with a scan that may fail, or that nobody has to start."""
+    for name, job in workflow.jobs:
+        if not any(_scans(step) for step in workflow.steps_of(name)):
+            continue
+        allowed = job.at("allow_failure") if workflow.gitlab else job.at("continue-on-error")
+        if allowed.true or allowed.at("exit_codes"):
+            yield Hit(place(allowed), f"the job {name} scans, and may fail without stopping anything")
+        elif workflow.gitlab and job.at("when").text == "manual" and not allowed.false:
+            yield Hit(place(job.at("when")), f"the job {name} scans, and the pipeline goes on without it")
 
 
 def _scans(step: Step) -> bool:
@@ -181,11 +250,7 @@ def unchecked_tag(picture: Picture) -> Iterator[Hit]:
             scripts,
         )
         for step in workflow.steps:
-            tags = (
-                step.given("tags")
-                if "build-push" in step.action
-                else " ".join(push_target(c) or "" for c in step.commands)
-            )
+            tags = step.given("tags") if "build-push" in step.action else " ".join(pushed_by(step))
             if re.search(r"github\.ref_name|GITHUB_REF_NAME|CI_COMMIT_TAG", tags) and pushes(step) and not compares:
                 yield Hit(
                     step.place,
@@ -206,15 +271,13 @@ def untrusted_checkout(picture: Picture) -> Iterator[Hit]:
 def secrets_in_clear(picture: Picture) -> Iterator[Hit]:
     """A credential in a workflow file is in the repository and its history."""
     for workflow in picture.workflows:
-        places: list[Node] = [
-            workflow.node.at("env"),
-            workflow.node.at("variables"),
-            *(job.at("env") for _, job in workflow.jobs),
-        ]
+        field = "variables" if workflow.gitlab else "env"
+        places: list[Node] = [workflow.node.at(field), *(job.at(field) for _, job in workflow.jobs)]
         places += [step.node.at("env") for step in workflow.steps if not workflow.gitlab]
         for group in places:
-            for key, node in group.pairs():
-                if SECRET_NAME.search(key) and node.text and "${{" not in node.text and not node.text.startswith("$"):
+            for key, held in group.pairs():
+                node = held.at("value") if held.kind == "map" else held
+                if SECRET_NAME.search(key) and "${{" not in node.text and is_value(node.text):
                     yield Hit(place(node), f"{key} stands in clear in the workflow")
 
 
@@ -223,5 +286,13 @@ def deploy_by_tag(picture: Picture) -> Iterator[Hit]:
     for workflow in picture.workflows:
         for step in workflow.steps:
             for command in step.commands:
-                if command.runs("kubectl", "set", "image") and not any("@" in word for word in command.words[3:]):
+                if _deploys_by_tag(command):
                     yield Hit(step.place, "the image is deployed by tag, not by the digest that was checked")
+
+
+def _deploys_by_tag(command: Command) -> bool:
+    by_digest = "@" in command.text or "digest" in command.text.lower()
+    charted = command.program == "helm" and {"upgrade", "install"} & set(command.words[1:2])
+    tagged = any(re.match(r"([\w.-]*\.)?(image\.)?tag=", word) for word in command.words) and bool(charted)
+    edited = command.runs("kustomize", "edit", "set", "image")
+    return (command.runs("kubectl", "set", "image") or edited or tagged) and not by_digest

@@ -179,6 +179,57 @@ def priority_classes(picture: Picture) -> Iterator[Hit]:
             yield Hit(place(node), f"{pod.owner.title} needs the PriorityClass {node.text}, which nothing here makes")
 
 
+_CLASSES = (
+    ("IngressClass", "Ingress", ("spec", "ingressClassName")),
+    ("StorageClass", "PersistentVolumeClaim", ("spec", "storageClassName")),
+    ("GatewayClass", "Gateway", ("spec", "gatewayClassName")),
+)
+_STORES = (
+    ("ExternalSecret", ("spec", "secretStoreRef"), "SecretStore"),
+    ("Certificate", ("spec", "issuerRef"), "Issuer"),
+)
+
+
+def classes(picture: Picture) -> Iterator[Hit]:
+    """A class, store or issuer of another name than the tree makes: nothing serves, stores or fetches it."""
+    named = [(kind, item, item.node.at(*path)) for kind, user, path in _CLASSES for item in picture.of(user)]
+    named += [("RuntimeClass", pod.owner, pod.spec.at("runtimeClassName")) for pod in picture.pods]
+    for kind, owner, node in named:
+        made = {item.name for item in picture.of(kind)}
+        if node.text and node.text not in made and difflib.get_close_matches(node.text, made, 1, 0.6):
+            yield Hit(
+                place(node), f"{owner.title} names the {kind} {node.text}; the tree makes {', '.join(sorted(made))}"
+            )
+    for user, path, usual in _STORES:
+        for item in picture.of(user):
+            reference = item.node.at(*path)
+            kind, node = reference.at("kind").text or usual, reference.at("name")
+            made = {one.name for one in picture.of(kind)}
+            if node.text and made and not picture.defines(kind, node.text, item) and picture.shows(item):
+                yield Hit(
+                    place(node), f"{item.title} names the {kind} {node.text}; the tree makes {', '.join(sorted(made))}"
+                )
+
+
+def bindings(picture: Picture) -> Iterator[Hit]:
+    """A binding to a role or an account that is not there gives nobody anything, and says nothing."""
+    spaces = {item.namespace for item in picture.objects}
+    for item in picture.of("RoleBinding", "ClusterRoleBinding"):
+        if not picture.shows(item) or picture.grows:
+            continue
+        role = item.node.at("roleRef")
+        if role.at("kind").text == "Role" and not picture.defines("Role", role.at("name").text, item):
+            yield Hit(place(role), f"{item.title} gives the Role {role.at('name').text}, which no file defines")
+        for subject in item.node.at("subjects").items():
+            name, space = subject.at("name").text, subject.at("namespace").text
+            ours = space in spaces and any(pod.owner.namespace == space for pod in picture.pods)
+            account = subject.at("kind").text == "ServiceAccount" and name not in ("", "default") and ours
+            if account and not any(
+                one.name == name and one.namespace in ("", space) for one in picture.of("ServiceAccount")
+            ):
+                yield Hit(place(subject), f"{item.title} is for the ServiceAccount {name}, which no file defines")
+
+
 def scale_targets(picture: Picture) -> Iterator[Hit]:
     """An autoscaler without its workload scales nothing, and says so only in its events."""
     for item in picture.of("HorizontalPodAutoscaler", "ScaledObject"):

@@ -7,37 +7,51 @@ from bedside.policy.image_names import split_image
 from bedside.policy.kubernetes import place
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
-from bedside.policy.shipments import builds, image_scans, literal_repository, pushed_names, pushes
+from bedside.policy.shell import Command
+from bedside.policy.shipments import (
+    builds,
+    builds_image,
+    image_scans,
+    literal_repository,
+    pushed_by,
+    pushed_names,
+    pushes,
+    scanned_by_template,
+    written_out,
+)
 from bedside.policy.workflows import Step, Workflow
-
-
-def _pushed_before(workflow: Workflow, step: Step) -> bool:
-    for other in workflow.steps:
-        if other is step:
-            return False
-        if other.job == step.job and pushes(other):
-            return True
-    return False
 
 
 def scan_after_push(picture: Picture) -> Iterator[Hit]:
     """What is pushed can be pulled, also in the minutes before the scan says no."""
     for workflow in picture.workflows:
-        for step, _ in image_scans(workflow):
-            if _pushed_before(workflow, step) and not _to_staging(workflow):
-                yield Hit(step.place, "the image is scanned after it was pushed")
+        for scan, _ in image_scans(workflow):
+            before = [step for step in workflow.steps if pushes(step) and workflow.precedes(step, scan)]
+            if before and not _to_staging(before[0]) and not _promoted(workflow, before, scan):
+                yield Hit(scan.place, "the image is scanned after it was pushed")
                 break
 
 
-def _to_staging(workflow: Workflow) -> bool:
+def _to_staging(first: Step) -> bool:
     """Whether the first push goes to a place that nothing is deployed from: a local registry or a candidate name."""
-    targets = [step.given("tags") + " ".join(c.text for c in step.commands) for step in workflow.steps if pushes(step)]
-    return bool(targets) and re.search(r"localhost|127\.0\.0\.1|staging|candidate|quarantine", targets[0]) is not None
+    target = first.given("tags") + " ".join(command.text for command in first.commands)
+    return re.search(r"localhost|127\.0\.0\.1|staging|candidate|quarantine", target) is not None
+
+
+def _promoted(workflow: Workflow, before: list[Step], scan: Step) -> bool:
+    """Whether the name that is deployed is only pushed after the scan: what was pushed before it is another name."""
+    first = {name for step in before for name in pushed_by(step)}
+    after = {
+        name for step in workflow.steps if pushes(step) and workflow.precedes(scan, step) for name in pushed_by(step)
+    }
+    return bool(after - first)
 
 
 def never_scanned(picture: Picture) -> Iterator[Hit]:
     """An image that is built and pushed, and that no workflow scans."""
-    scanned = any(True for workflow in picture.workflows for _ in image_scans(workflow))
+    scanned = any(
+        scanned_by_template(workflow) or any(True for _ in image_scans(workflow)) for workflow in picture.workflows
+    )
     for workflow in picture.workflows:
         for step in builds(workflow):
             shipped = any(pushes(other) for other in workflow.steps)
@@ -54,6 +68,56 @@ def other_image_scanned(picture: Picture) -> Iterator[Hit]:
             scanned = literal_repository(reference, workflow)
             if pushed and scanned and scanned not in pushed and not _loaded_locally(workflow, reference):
                 yield Hit(step.place, f"{scanned} is scanned, but {', '.join(sorted(pushed))} is pushed")
+
+
+_SHAPING = ("context", "file", "target", "platforms", "build-args", "no-cache", "pull", "build-contexts", "secrets")
+"""Inputs of a build that make another image of one source."""
+
+
+def built_again(picture: Picture) -> Iterator[Hit]:
+    """What is scanned is one build and what is pushed another: the scan says nothing of what is shipped."""
+    for workflow in picture.workflows:
+        scans = [step for step, _ in image_scans(workflow)]
+        for last in (_maker(workflow, step) for step in workflow.steps if pushes(step)):
+            if last is None or any(workflow.precedes(last, scan) for scan in scans):
+                continue
+            before = [scan for scan in scans if workflow.precedes(scan, last)]
+            first = [step for step in builds(workflow) if any(workflow.precedes(step, scan) for scan in before)]
+            difference = _difference(first[-1], last) if first else ""
+            if difference:
+                yield Hit(last.place, f"what is pushed is built again after the scan, {difference}")
+
+
+def _maker(workflow: Workflow, pushing: Step) -> Step | None:
+    """The step that builds what a step pushes: itself, or the last before it in its job that builds that name."""
+    mine = [step for step in builds(workflow) if step.job == pushing.job]
+    if pushing in mine:
+        return pushing
+    names = set(pushed_by(pushing))
+    made = [step for step in mine if names & {n for c in step.commands for n in c.options("-t", "--tag")}]
+    return made[-1] if made and workflow.precedes(made[-1], pushing) else None
+
+
+def _difference(one: Step, other: Step) -> str:
+    """What may make the second build another image than the first; empty where the builder's cache gives the same."""
+    if one.job != other.job and not other.given("cache-from") and "--cache-from" not in other.script:
+        return "in another job and without its cache"
+    if one.uses and other.uses:
+        names = [name for name in _SHAPING if (one.given(name) or "") != (other.given(name) or "")]
+        return f"with another {' and another '.join(names)}" if names else ""
+    if one.uses or other.uses or _flags(one) != _flags(other):
+        return "in another way"
+    return ""
+
+
+def _flags(step: Step) -> list[str]:
+    """The words of the build commands of a step, without names and destinations."""
+    ways = ("--push", "--load", "build", "bud", "buildx")
+    words = [word for command in step.commands if builds_image(command) for word in command.words]
+    named = {value for command in step.commands for value in command.options("-t", "--tag", "-o", "--output")}
+    return [
+        word for word in words if word not in named and word not in ways and not word.startswith(("-t", "--tag", "-o"))
+    ]
 
 
 def _loaded_locally(workflow: Workflow, reference: str) -> bool:
@@ -83,16 +147,27 @@ def no_signature(picture: Picture) -> Iterator[Hit]:
 
 def _lacks(picture: Picture, pattern: str, message: str) -> Iterator[Hit]:
     for workflow in picture.workflows:
-        text = " ".join(f"{node.text}" for node in workflow.node.walk() if node.kind == "scalar")
-        keys = " ".join(key for node in workflow.node.walk() for key, _ in node.pairs())
         pushing = [step for step in workflow.steps if pushes(step)]
-        if pushing and not re.search(pattern, f"{text} {keys}"):
+        if pushing and not re.search(pattern, _told(workflow)):
             yield Hit(pushing[0].place, message)
+
+
+def _told(workflow: Workflow) -> str:
+    """Everything that a workflow says of what it does: not the files that it keeps, nor the tokens that it may get."""
+    found: list[str] = []
+    waiting = [workflow.node]
+    while waiting:
+        node = waiting.pop()
+        kept = [(key, child) for key, child in node.entries if key not in ("artifacts", "id_tokens", "cache")]
+        found += [node.text, *(key for key, _ in kept)]
+        waiting += [child for _, child in kept]
+    return " ".join(found)
 
 
 def unbuilt_dockerfile(picture: Picture) -> Iterator[Hit]:
     """A Dockerfile that no workflow builds is checked by nobody."""
-    if not picture.workflows or not picture.dockerfiles or not any(True for w in picture.workflows for _ in builds(w)):
+    ships = any(pushes(step) for workflow in picture.workflows for step in workflow.steps)
+    if not ships and not any(True for workflow in picture.workflows for _ in builds(workflow)):
         return
     text = "\n".join(
         node.text for workflow in picture.workflows for node in workflow.node.walk() if node.kind == "scalar"
@@ -100,7 +175,7 @@ def unbuilt_dockerfile(picture: Picture) -> Iterator[Hit]:
     for image in picture.dockerfiles:
         name = image.path.rsplit("/", 1)[-1]
         directory = image.path.rpartition("/")[0].rsplit("/", 1)[-1]
-        default = name in ("Dockerfile", "Containerfile")
+        default = name in ("Dockerfile", "Containerfile") and any(True for w in picture.workflows for _ in builds(w))
         if not (
             name in text
             if not default
@@ -133,12 +208,24 @@ def uncreated_repository(picture: Picture) -> Iterator[Hit]:
     """The registry that the pipeline creates is not the one that it pushes to."""
     for workflow in picture.workflows:
         created = {
-            name: step
-            for step in workflow.steps
-            for command in step.commands
-            if command.runs("aws", "ecr", "create-repository") and (name := command.option("--repository-name"))
+            name: step for step in workflow.steps for command in step.commands if (name := _created(command, workflow))
         }
         pushed = {literal_repository(ref, workflow) for ref in pushed_names(workflow)} - {""}
         for name, step in created.items():
-            if "$" not in name and pushed and not any(ref.endswith("/" + name) or "$" in ref for ref in pushed):
+            if "$" not in name and pushed and not any(f"/{name}/" in f"/{ref}/" or "$" in ref for ref in pushed):
                 yield Hit(step.place, f"the repository {name} is created, but {', '.join(sorted(pushed))} is pushed")
+
+
+def _created(command: Command, workflow: Workflow) -> str:
+    """The part of an image's name that a command creates a registry or repository for; empty for other commands."""
+    words = [written_out(word, workflow) for word in command.words]
+    if command.runs("aws", "ecr", "create-repository"):
+        return written_out(command.option("--repository-name") or "", workflow)
+    if command.runs("az", "acr", "create"):
+        name = written_out(command.option("--name", "-n") or "", workflow)
+        return f"{name}.azurecr.io" if name else ""
+    if command.runs("gcloud", "artifacts", "repositories", "create") and len(words) > 4:
+        place = written_out(command.option("--location") or "", workflow)
+        project = written_out(command.option("--project") or "", workflow)
+        return f"{place}-docker.pkg.dev/{project}/{words[4]}" if place and project else words[4]
+    return ""

@@ -1,14 +1,19 @@
 """Whether a workflow can run at all: its form, the names that it uses, the order of its steps, its credentials."""
 
+import difflib
 import re
 from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
 
+from bedside.policy import gitlab
 from bedside.policy.kubernetes import place
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
 from bedside.policy.shell import Command
-from bedside.policy.shipments import builds, image_scans, literal_repository, pushed_names, pushes
-from bedside.policy.workflows import Step, Workflow
+from bedside.policy.shipments import builds, image_scans, literal_repository, pushed_by, pushed_names, pushes
+from bedside.policy.workflows import Step, Workflow, needs
+from bedside.policy.yamltree import Node
 
 _SHIPPING = ("docker", "podman", "buildah", "cosign", "skopeo", "crane", "trivy", "grype", "kubectl", "helm", "test")
 _GIVEN = re.compile(
@@ -26,9 +31,10 @@ _KEYLESS = {
 
 
 def refused(picture: Picture) -> Iterator[Hit]:
-    """GitHub refuses it, or never starts it: the checks in it are checks that nobody makes."""
+    """It is refused, or never starts: the checks in it are checks that nobody makes."""
     for workflow in picture.workflows:
         if workflow.gitlab:
+            yield from _refused_by_gitlab(picture, workflow)
             continue
         trigger = workflow.trigger
         if not trigger.text and not trigger.pairs() and not trigger.items():
@@ -46,10 +52,46 @@ def refused(picture: Picture) -> Iterator[Hit]:
                 yield Hit(step.place, "a step runs one script or one action, and this one does not")
 
 
+def _refused_by_gitlab(picture: Picture, workflow: Workflow) -> Iterator[Hit]:
+    """What GitLab calls an invalid pipeline; where parts come from elsewhere, a name may come from there too."""
+    for entry, path in gitlab.local_includes(workflow.node, workflow.path) if picture.whole else ():
+        if path not in picture.names and not re.search(r"[*$]", path):
+            yield Hit(place(entry), f"{path} is included, and is not there")
+    if not workflow.jobs:
+        yield Hit(place(workflow.node), "this pipeline has no jobs")
+    for name, job in workflow.jobs:
+        if job.at("id_tokens").pairs() and not all(token.at("aud") for _, token in job.at("id_tokens").pairs()):
+            yield Hit(place(job.at("id_tokens")), f"a token of the job {name} is for nobody: it has no aud")
+        if not gitlab.takes_from_elsewhere(workflow.node):
+            yield from _missing_in_job(workflow, name, job)
+
+
+def _missing_in_job(workflow: Workflow, name: str, job: Node) -> Iterator[Hit]:
+    """What a job lacks, or names and no part of the pipeline has."""
+    script = job.at("script")
+    if not (script.items() or script.text or job.at("trigger") or job.at("run")):
+        yield Hit(place(job), f"the job {name} has no script")
+    stage = job.at("stage").text or "test"
+    if stage not in workflow.stages and "$" not in stage:
+        yield Hit(place(job.at("stage")), f"the job {name} is in the stage {stage}, which is not listed")
+    known = dict(workflow.jobs)
+    for needed in needs(job):
+        if needed not in known and "$" not in needed:
+            yield Hit(place(job.at("needs")), f"the job {name} needs {needed}, which is no job")
+    for base in job.at("extends").items() or ((job.at("extends"),) if job.at("extends").text else ()):
+        if workflow.node.at(base.text).kind == "absent":
+            yield Hit(place(base), f"the job {name} extends {base.text}, which is not there")
+    for step in workflow.steps_of(name):
+        if step.node.kind == "list":
+            said = " ".join(item.text for item in step.node.items())
+            yield Hit(step.place, f"the job {name} refers to {said}, which is not there")
+
+
 def undefined_names(picture: Picture) -> Iterator[Hit]:
     """A name that nothing defines is the empty text: what is scanned, signed or pushed is then another thing."""
     for workflow in picture.workflows:
         if workflow.gitlab:
+            yield from _misspelt_variables(workflow)
             continue
         text = "\n".join(f"{key}={node.text}" for part in workflow.node.walk() for key, node in part.pairs())
         for name, job in workflow.jobs:
@@ -63,6 +105,22 @@ def undefined_names(picture: Picture) -> Iterator[Hit]:
         for step in workflow.steps:
             for command in step.commands:
                 yield from _undefined_variables(step, command, text)
+
+
+@cache
+def _predefined() -> tuple[str, ...]:
+    """GitLab's own variables."""
+    return tuple((files("bedside.policy") / "data" / "gitlab_variables.txt").read_text().split())
+
+
+def _misspelt_variables(workflow: Workflow) -> Iterator[Hit]:
+    """A variable that begins as GitLab's own do, that nobody sets, and that almost is one of them."""
+    text = "\n".join(f"{key}={node.text}" for part in workflow.node.walk() for key, node in part.pairs())
+    for step in workflow.steps:
+        for name in dict.fromkeys(re.findall(r"\$\{?(CI_[A-Z0-9_]+)", step.script)):
+            nearest = difflib.get_close_matches(name, _predefined(), 1, 0.88)
+            if name not in _predefined() and nearest and not re.search(rf"\b{name}=", text):
+                yield Hit(step.place, f"nothing sets ${name}; GitLab's own is ${nearest[0]}")
 
 
 def _set(text: str, name: str) -> set[str]:
@@ -82,7 +140,10 @@ def _undefined_variables(step: Step, command: Command, text: str) -> Iterator[Hi
 def identity(picture: Picture) -> Iterator[Hit]:
     """Without id-token: write a job cannot say who it is: signing and logging in without a key always fail."""
     for workflow in picture.workflows:
-        for name, job in workflow.jobs if not workflow.gitlab else ():
+        for name, job in workflow.jobs:
+            if workflow.gitlab:
+                yield from _unnamed_job(workflow, name, job)
+                continue
             granted = (
                 job.at("permissions") if job.at("permissions").kind != "absent" else workflow.node.at("permissions")
             )
@@ -95,6 +156,15 @@ def identity(picture: Picture) -> Iterator[Hit]:
                 stored = any(step.given(field) for field in ("creds", "aws-access-key-id", "credentials_json"))
                 if (keyless or (signs and "COSIGN_KEY" not in step.script)) and not stored:
                     yield Hit(step.place, f"the job {name} may not ask for the identity that this step needs")
+
+
+def _unnamed_job(workflow: Workflow, name: str, job: Node) -> Iterator[Hit]:
+    """A job that signs without a key, and that GitLab gives no token to say who it is."""
+    tokens = {key for holder in (job, workflow.node.at("default")) for key, _ in holder.at("id_tokens").pairs()}
+    for step in workflow.steps_of(name):
+        signs = any(command.runs("cosign", "sign") and not command.has("--key") for command in step.commands)
+        if signs and "SIGSTORE_ID_TOKEN" not in tokens and "COSIGN_KEY" not in step.script:
+            yield Hit(step.place, f"the job {name} has no SIGSTORE_ID_TOKEN to sign with, nor a key")
 
 
 def missing_inputs(picture: Picture) -> Iterator[Hit]:
@@ -140,9 +210,8 @@ def _other_login(workflow: Workflow) -> Iterator[Hit]:
 def impossible_order(picture: Picture) -> Iterator[Hit]:
     """A step that needs what no step before it makes: it fails, or works on what was there yesterday."""
     for workflow in picture.workflows:
-        if workflow.gitlab:
-            continue
-        yield from _without_source(workflow)
+        if not workflow.gitlab:  # which checks out by itself
+            yield from _without_source(workflow)
         yield from _scanned_too_early(workflow)
         signs = [s for s in workflow.steps if any(c.runs("cosign", "sign") for c in s.commands)]
         if signs and any(True for _ in builds(workflow)) and not any(pushes(step) for step in workflow.steps):
@@ -163,13 +232,26 @@ def _without_source(workflow: Workflow) -> Iterator[Hit]:
 
 def _scanned_too_early(workflow: Workflow) -> Iterator[Hit]:
     for scan, reference in image_scans(workflow):
-        mine = [step for step in workflow.steps if step.job == scan.job]
-        position = next(index for index, step in enumerate(mine) if step is scan)
-        before, after = mine[:position], mine[position + 1 :]
+        before = [step for step in workflow.steps if workflow.precedes(step, scan)]
+        after = [step for step in workflow.steps if workflow.precedes(scan, step)]
         name = reference.strip().strip("\"'")
-        later = any(name and name in step.given("tags") and pushes(step) for step in after)
+        later = any(name and (name in step.given("tags") or name in pushed_by(step)) and pushes(step) for step in after)
+        made = [
+            step for step in before if name and name in {tag for c in step.commands for tag in c.options("-t", "--tag")}
+        ]
         if later and not any(_makes(workflow, step, name) for step in before):
-            yield Hit(scan.place, "the image is scanned before this job has built it under that name")
+            yield Hit(scan.place, "the image is scanned before it was built under that name")
+        elif made and all(step.job != scan.job for step in made) and not _handed_over(workflow, name, scan):
+            yield Hit(scan.place, f"the image was built in the job {made[-1].job}, and never left it")
+
+
+def _handed_over(workflow: Workflow, name: str, scan: Step) -> bool:
+    """Whether an image reaches another job: it is pushed before under that name, saved to a file, or pulled."""
+    before = [step for step in workflow.steps if workflow.precedes(step, scan)]
+    moved = re.compile(r"\b(save|load|pull|docker-archive|oci-archive|type=docker|type=oci|type=tar|--input|cache)\b")
+    return any(name in pushed_by(step) for step in before) or any(
+        moved.search(f"{step.script} {step.given('outputs')}") or "artifact" in step.action for step in before
+    )
 
 
 def _makes(workflow: Workflow, step: Step, name: str) -> bool:
