@@ -108,8 +108,8 @@ def test_one_thing_found_by_two_is_said_once(deployment: Path) -> None:
     dockerfile = deployment / "Dockerfile"
     dockerfile.write_text(dockerfile.read_text().replace("USER 10001", "USER root"))
     theirs = [
-        {"code": "DL3002", "file": "icu/Dockerfile", "line": 14, "level": "warning", "message": "last user is root"},
-        {"code": "DL3008", "file": "icu/Dockerfile", "line": 14, "level": "warning", "message": "pin versions"},
+        {"code": "DL3002", "file": "icu/Dockerfile", "line": 15, "level": "warning", "message": "last user is root"},
+        {"code": "DL3008", "file": "icu/Dockerfile", "line": 15, "level": "warning", "message": "pin versions"},
     ]
     report = stage.check(["icu"], runner=Tools(NOTHING | {"hadolint": _done(theirs)}), today=TODAY)
     assert "DL3002" not in _rules(report)
