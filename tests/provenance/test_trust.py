@@ -119,6 +119,14 @@ def test_a_scan_that_failed_is_made_good_by_a_newer_one_that_passed() -> None:
     assert rules(POLICY, having(signed(), SBOM, PROVENANCE, scan("refused"), scan(age=timedelta(hours=1)))) == []
 
 
+def test_a_proof_that_failed_somewhere_is_not_made_good_by_one_that_passed() -> None:
+    proven = replace(POLICY, attestations=(statements.PROOF,))
+    passed, failed = (stated(statements.PROOF, {"result": word}) for word in ("PASSED", "FAILED"))
+    assert rules(proven, having(signed(), passed)) == []
+    assert rules(proven, having(signed(), passed, failed)) == ["BED-TRU-015"]
+    assert rules(proven, having(signed(), stated(statements.PROOF))) == ["BED-TRU-015"]
+
+
 def test_a_key_counts_on_its_last_day_and_not_on_the_next() -> None:
     last = replace(POLICY, keys=(TrustedKey("alice", ALICE.public, NOW.date()),))
     assert rules(last, GOOD) == []

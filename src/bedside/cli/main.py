@@ -28,6 +28,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "status": "Show what runs in a cluster, whether it is ready, and what differs from its release.",
         "rollback": "Bring a release back that ran before, proven again.",
         "build": "Make the image of a release, reproducibly and without an engine.",
+        "sbom": "Write what an image is made of: packages, Python distributions, the model.",
         "scan": "Find secrets, patients and known vulnerabilities in an image or a release.",
         "sign": "Sign a release, or an image with what is known about it.",
         "push": "Bring an image to a registry by digest, and read it back.",

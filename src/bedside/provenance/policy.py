@@ -40,9 +40,13 @@ ATTESTATIONS: Final[Mapping[str, str]] = MappingProxyType(
         "sbom": statements.SBOM,
         "provenance": statements.PROVENANCE,
         "scan": statements.SCAN,
+        "proof": statements.PROOF,
     }
 )
 """Short names of the statements that bedside makes; any other kind is named by its URI."""
+
+DEMANDED: Final = ("sbom", "provenance", "scan")
+"""What has to be signed where a policy does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class TrustPolicy:
     repositories: tuple[str, ...] = ()
     any_repository: bool = False
     signatures: int = 1
-    attestations: tuple[str, ...] = tuple(ATTESTATIONS.values())
+    attestations: tuple[str, ...] = tuple(ATTESTATIONS[name] for name in DEMANDED)
     scan_max_age: timedelta = timedelta(days=30)
     minimum: Mapping[str, str] = field(default_factory=dict)
     accept_unsigned: bool = False
@@ -128,7 +132,7 @@ class _Images(_Part, frozen=True):
     repositories: tuple[str, ...] = ()
     any_repository: bool = False
     signatures: int = 1
-    attestations: tuple[str, ...] = tuple(ATTESTATIONS)
+    attestations: tuple[str, ...] = DEMANDED
     scan_max_age_days: int = 30
 
 

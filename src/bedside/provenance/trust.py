@@ -6,7 +6,7 @@ Rules, in this order:
 2. A signature counts where a key or identity of the policy made it, the key has not reached its end, what it signs is
    this very digest, and the name that was signed is one that the policy allows, else the one the image is taken from.
 3. A statement counts where its envelope was signed so, and the digest is among its subjects.
-4. A scan counts for a time only, and only one that passed.
+4. A scan counts for a time only, and only one that passed; a proof that failed is not made good by another that passed.
 5. A model is never older than the oldest version that the policy accepts: a good signature of an old release stays good
    for ever, so the signature alone cannot tell a replay.
 
@@ -230,6 +230,8 @@ def _attestations(policy: TrustPolicy, verified: _Verified, now: datetime) -> It
             yield _missing(name, wanted, verified)
         elif wanted == statements.SCAN:
             yield from _scan(policy, there, now)
+        elif wanted == statements.PROOF and any(item.predicate.get("result") != "PASSED" for item in there):
+            yield rules.finding("BED-TRU-015", "a proof of this image that is signed did not pass")
 
 
 def _missing(name: str, wanted: str, verified: _Verified) -> Finding:

@@ -22,6 +22,8 @@ def survey(
     manifest: Manifest,
     on_file: Callable[[File], None] | None = None,
     on_path: Callable[[str, str], None] = lambda _path, _layer: None,
+    *,
+    of: Callable[[str], bool] = lambda _: True,
 ) -> Inventory:
     """Read every layer to its end, from the base up, and return the packages that are there at the end.
 
@@ -31,6 +33,7 @@ def survey(
         on_file: Given every regular file of every layer, also what a later one deletes; where nobody listens, only
             what names packages is read.
         on_path: Told the path of everything, and its layer.
+        of: Whether ``on_file`` is given the file of this path.
 
     Raises:
         ScanIncomplete: A layer cannot be read, or is not what its digest says.
@@ -41,7 +44,7 @@ def survey(
             for member, tar in layers.members(layout, layer):
                 path = PurePosixPath(member.name).as_posix()
                 on_path(path, name)
-                _take(found, path, name, member, tar, on_file)
+                _take(found, path, name, member, tar, on_file if of(path) else None)
         except (ImageInvalid, tarfile.TarError) as error:
             raise ScanIncomplete(f"layer {name} cannot be read: {error}", remedy="Build the image again.") from None
         found.close_layer()
