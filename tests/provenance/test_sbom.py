@@ -20,8 +20,8 @@ NUMPY = Package("pypi", "numpy", "2.4.6+local", "site/numpy.dist-info/METADATA",
 OTHER = Package("pypi", "other", "1.0", "site/other.dist-info/METADATA", licenses=("Apache Software License",))
 CARD = {
     "name": "ICU", "summary": "Risk.", "intended_use": "Teaching.", "out_of_scope": ["Children."],
-    "contact": {"who": "us"}, "training_data": {"source": "one hospital"}, "performance": {"auroc": 0.7}, "subgroups": "none compared",
-    "limitations": ["Old."], "license": "CC-BY-4.0",
+    "contact": {"who": "us"}, "training_data": {"source": "one hospital"}, "performance": {"auroc": 0.7},
+    "subgroups": "none compared", "limitations": ["Old."], "license": "CC-BY-4.0",
 }  # fmt: skip
 
 

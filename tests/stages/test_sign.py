@@ -262,3 +262,18 @@ def test_an_image_in_a_registry_is_signed_where_it_is(
     assert run(["sign", *target, "--key", str(keys / "cosign.key")]) == 0
     assert run(["verify", *target, "--trust", str(keys / "trust.toml")]) == 0
     assert run(["sign", *target, "--key", str(keys / "cosign.key"), "--for", HERE]) == 2
+
+
+def test_a_push_sends_nothing_of_an_image_that_is_not_trusted_where_it_is_going(
+    keys: Path, place: InLayout, registry: simulated_registry.Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where, target = str(place._layout.directory), f"{registry.host}/icu:1.2.0"
+    command = ["push", where, target, "--plain-http", "--trust", str(keys / "trust.toml")]
+    assert run(command) == 3
+    assert run(["sign", where, "--key", str(keys / "cosign.key"), "--for", HERE]) == 0
+    capsys.readouterr()
+    assert run(command) == 3
+    assert "BED-TRU-006" in capsys.readouterr().err
+    assert registry.seen == []
+    assert run(["sign", where, "--key", str(keys / "cosign.key"), "--for", f"{registry.host}/icu"]) == 0
+    assert run(command) == 0

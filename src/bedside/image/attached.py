@@ -94,10 +94,15 @@ class Place(Protocol):
 class InLayout:
     """An image in a layout on disk."""
 
-    repository = None
+    def __init__(self, layout: Layout, descriptor: Descriptor, repository: str | None = None) -> None:
+        """Open the image that ``descriptor`` names.
 
-    def __init__(self, layout: Layout, descriptor: Descriptor) -> None:
-        self._layout = layout
+        Args:
+            layout: Where it lies.
+            descriptor: Of its manifest.
+            repository: Where it is about to be pushed, where that is known.
+        """
+        self._layout, self.repository = layout, repository
         self.descriptor = bare(descriptor)
         self.manifest = layout.manifest(_one_platform(descriptor))
 
