@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bedside_runtime import canonical
-from bedside_runtime.contract import Audit, Auth, Contract, File, Serve, encode
+from bedside_runtime.contract import Audit, Auth, Contract, File, Serve, Tls, encode
 
 DIGEST = "sha256:" + hashlib.sha256(b"an image").hexdigest()
 IMAGE = f"registry.example.org/icu/test@{DIGEST}"
@@ -72,6 +72,20 @@ namespace = "keycloak"
 cidrs = ["203.0.113.0/28"]
 """
 
+TLS = """
+[deploy]
+host = "icu.example.org"
+callers = ["ehr"]
+
+[deploy.gateway]
+name = "public"
+namespace = "gateway"
+backend_ca = "internal-ca"
+
+[deploy.secrets]
+tls = "icu-certificate"
+"""
+
 NOTHING = """
 [deploy]
 exposure = "none"
@@ -84,7 +98,15 @@ AUDITED = Audit(payload="encrypted", signed=True)
 GUARDED = Auth(methods=("api-key",))
 
 
-def make(root: Path, deploy: str = GATEWAY, *, name: str = "icu-test", auth: Auth = GUARDED, **changes: Any) -> Path:
+def make(
+    root: Path,
+    deploy: str = GATEWAY,
+    *,
+    name: str = "icu-test",
+    auth: Auth = GUARDED,
+    tls: Tls | None = None,
+    **changes: Any,
+) -> Path:
     """Write a project to ``root`` and return its release; ``changes`` are of the contract."""
     contracts, served = importlib.import_module("contracts"), importlib.import_module("served")
     files = {
@@ -96,7 +118,7 @@ def make(root: Path, deploy: str = GATEWAY, *, name: str = "icu-test", auth: Aut
     recorded = tuple(File(path=path, sha256=_sha256(data), size=len(data)) for path, data in sorted(files.items()))
     plain = contracts.contract()
     golden = {"golden": type(plain.golden)(path="golden.jsonl", cases=1, tolerance=1e-9)}
-    changes["serve"] = msgspec.structs.replace(changes.get("serve", Serve()), auth=auth)
+    changes["serve"] = msgspec.structs.replace(changes.get("serve", Serve()), auth=auth, tls=tls)
     contract: Contract = contracts.contract(**{"name": name, "audit": AUDITED, "files": recorded, **golden, **changes})
     release = root / "dist" / f"{contract.name}-{contract.version}"
     data = encode(contract)

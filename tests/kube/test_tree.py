@@ -19,18 +19,27 @@ from bedside.kube.tree import objects
 from bedside.process import Subprocess
 from bedside.stages.check import check
 from bedside.stages.manifests import manifests, plans
-from bedside_runtime.contract import Auth, Jwt
+from bedside_runtime.contract import Auth, Jwt, Tls
 
 VERSIONS = [version.removesuffix("-local").removesuffix("-strict") for version in all_versions()]
 NEWEST = sorted(set(VERSIONS), key=lambda text: [int(part) for part in text.split(".")[:2]])[-5:]
-CUSTOM = {"HTTPRoute", "PodMonitor", "PrometheusRule", "ExternalSecret", "PeerAuthentication", "AuthorizationPolicy"}
+CUSTOM = {
+    "HTTPRoute",
+    "PodMonitor",
+    "PrometheusRule",
+    "ExternalSecret",
+    "PeerAuthentication",
+    "AuthorizationPolicy",
+} | {"BackendTLSPolicy"}
 SETTINGS = {
     "gateway": projects.GATEWAY,
     "ingress": projects.INGRESS,
     "nothing": projects.NOTHING,
     "issuer": projects.ISSUER,
+    "tls": projects.TLS,
 }
 
+EITHER = Auth(methods=("api-key", "mtls"))
 FETCHING = Auth(
     methods=("jwt",),
     jwt=Jwt(issuer="https://login.example.org", audience="icu-test", jwks="https://login.example.org/keys"),
@@ -39,8 +48,10 @@ FETCHING = Auth(
 
 @pytest.fixture(params=sorted(SETTINGS))
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    auth = FETCHING if request.param == "issuer" else projects.GUARDED
-    release = projects.make(tmp_path / "project", SETTINGS[request.param], auth=auth)
+    changes: dict[str, Any] = {"issuer": {"auth": FETCHING}, "tls": {"auth": EITHER, "tls": Tls()}}.get(
+        request.param, {}
+    )
+    release = projects.make(tmp_path / "project", SETTINGS[request.param], **changes)
     return manifests(release, projects.IMAGE, tmp_path / "k8s").directory
 
 
@@ -224,6 +235,58 @@ def test_a_mounted_key_set_is_a_file_and_opens_nothing(tmp_path: Path) -> None:
     data = made["ExternalSecret icu-test-auth-keys"]["spec"]["data"]
     assert [item["secretKey"] for item in data] == ["api-keys.txt", "jwks.json"]
     assert not any("egress" in item["spec"] for title, item in made.items() if title.startswith("NetworkPolicy"))
+
+
+def test_a_release_that_speaks_tls_is_spoken_to_in_tls_on_every_way_to_it(tmp_path: Path) -> None:
+    made = _objects(tmp_path, projects.TLS, auth=EITHER, tls=Tls())
+    pod = made["Deployment icu-test"]["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert [port["name"] for port in container["ports"]] == ["https", "admin"]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "admin"}
+    (port,) = made["Service icu-test"]["spec"]["ports"]
+    assert (port["name"], port["port"], port["targetPort"], port["appProtocol"]) == ("https", 443, "https", "https")
+    assert made["HTTPRoute icu-test"]["spec"]["rules"][0]["backendRefs"][0]["port"] == 443
+    policy = made["BackendTLSPolicy icu-test"]["spec"]
+    assert policy["targetRefs"] == [{"group": "", "kind": "Service", "name": "icu-test"}]
+    assert policy["validation"]["hostname"] == "icu-test.icu-test.svc"
+    assert policy["validation"]["caCertificateRefs"] == [{"group": "", "kind": "ConfigMap", "name": "internal-ca"}]
+    opened = made["NetworkPolicy icu-test-allow-predictions"]["spec"]["ingress"][0]["ports"]
+    assert opened == [{"port": "https", "protocol": "TCP"}]
+    secrets = {item["name"]: item["secret"]["secretName"] for item in pod["volumes"] if "secret" in item}
+    assert secrets["tls-keys"] == "icu-certificate"
+    mounts = {item["name"]: item["mountPath"] for item in container["volumeMounts"]}
+    assert mounts["tls-keys"] == "/run/secrets/bedside-tls"
+
+
+STORED = projects.TLS.replace(
+    '[deploy.secrets]\ntls = "icu-certificate"', '[deploy.secrets.store]\nname = "v"\npath = "p"'
+)
+
+
+def test_every_file_that_clients_are_judged_by_comes_from_the_store(tmp_path: Path) -> None:
+    made = _objects(tmp_path, STORED, auth=EITHER, tls=Tls())
+    auth, tls = (made[f"ExternalSecret icu-test-{purpose}-keys"]["spec"]["data"] for purpose in ("auth", "tls"))
+    assert [item["secretKey"] for item in auth] == ["api-keys.txt", "client-ca.crt", "client-names.txt"]
+    assert [item["secretKey"] for item in tls] == ["tls.crt", "tls.key"]
+
+
+@pytest.mark.parametrize(
+    ("deploy", "changes", "said"),
+    [
+        (projects.GATEWAY, {"tls": Tls()}, "clear text"),
+        (projects.INGRESS.replace('mesh = "istio"\n', ""), {"tls": Tls()}, "Ingress"),
+        (projects.NOTHING.replace('"none"', '"none"\nmesh = "istio"', 1), {"tls": Tls()}, "mesh"),
+        (projects.TLS, {"tls": Tls(), "auth": Auth(methods=("mtls",))}, "believe nothing else"),
+    ],
+)
+def test_what_would_stand_and_answer_nobody_is_not_rendered(
+    tmp_path: Path, deploy: str, changes: Any, said: str
+) -> None:
+    release = projects.make(tmp_path / "project", deploy, **changes)
+    with pytest.raises(UsageError, match=said) as refused:
+        manifests(release, projects.IMAGE, tmp_path / "k8s")
+    assert refused.value.remedy
+    assert not (tmp_path / "k8s").exists()
 
 
 def _namespace(peer: dict[str, Any]) -> str:

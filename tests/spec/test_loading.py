@@ -227,6 +227,8 @@ def test_a_wrong_word_suggests_the_nearest(project: Path) -> None:
         ('methods = ["none"]\nacknowledged = "yes"', ("BED-SPEC-004", "serve.auth.acknowledged")),
         ('methods = ["api-key"]\nacknowledged = "mesh terminates it"', ("BED-SPEC-071", "serve.auth.acknowledged")),
         ('method = ["api-key"]', ("BED-SPEC-003", "serve.auth.method")),
+        ('methods = ["mtls"]', ("BED-SPEC-075", "serve.auth.methods")),
+        ('methods = ["mtls"]\n[serve.tls]\nminimum = "1.1"', ("BED-SPEC-004", "serve.tls.minimum")),
         ('methods = ["jwt"]', ("BED-SPEC-073", "serve.auth")),
         ('methods = ["api-key"]' + JWT, ("BED-SPEC-073", "serve.auth.jwt")),
         ('methods = ["jwt"]' + JWT.replace("issuer", "isuer"), ("BED-SPEC-003", "serve.auth.jwt.isuer")),

@@ -97,7 +97,8 @@ def _serve(arguments: argparse.Namespace) -> None:
         index, connections, reports = arguments.worker
         entrance = Handed(connections, reports)
         server.end(server.serve(load, entrance, guard, EventLog(worker=index), local=arguments.local))
-    ports = Listening(Address(arguments.host, arguments.port, arguments.admin_port))
+    address = Address(arguments.host, arguments.port, arguments.admin_port)
+    ports = Listening(address, tls=guard.context is not None)
     if settings is not None and settings.workers > 1:
         server.end(
             workers.serve((sys.executable, *sys.orig_argv[1:]), settings, ports, EventLog(), local=arguments.local)

@@ -220,7 +220,7 @@ class Engine(_Part, frozen=True, kw_only=True):
     batch_invariant: bool = False
 
 
-AuthMethod: TypeAlias = Literal["none", "api-key", "jwt"]
+AuthMethod: TypeAlias = Literal["none", "api-key", "jwt", "mtls"]
 Algorithm: TypeAlias = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 """Signatures of tokens (RFC 7518, RFC 8037); none that is made with a shared secret."""
 
@@ -266,6 +266,16 @@ class Auth(_Part, frozen=True, kw_only=True):
     jwt: Jwt | None = None
 
 
+class Tls(_Part, frozen=True, kw_only=True):
+    """TLS on the public port, with a mounted certificate and key.
+
+    Attributes:
+        minimum: The oldest version that is spoken.
+    """
+
+    minimum: Literal["1.2", "1.3"] = "1.2"
+
+
 class Serve(_Part, frozen=True, kw_only=True):
     """How the runtime serves.
 
@@ -288,6 +298,7 @@ class Serve(_Part, frozen=True, kw_only=True):
         openapi: Whether /openapi.json is answered on the public port.
         workers: Processes that answer on the one public port; every limit above is for each of them.
         auth: Who may ask.
+        tls: ``None`` where something in front of the process ends TLS.
     """
 
     max_body: int = 1_048_576
@@ -307,6 +318,7 @@ class Serve(_Part, frozen=True, kw_only=True):
     openapi: bool = False
     workers: int = 1
     auth: Auth = Auth()
+    tls: Tls | None = None
 
 
 class Audit(_Part, frozen=True, kw_only=True):

@@ -137,6 +137,14 @@ class AuthKeysInvalid(BedsideRuntimeError):
     remedy = "Mount what [serve.auth] in bedside.toml asks for; docs/architecture/17-authentication.md lists the files."
 
 
+class TlsInvalid(BedsideRuntimeError):
+    """Certificate, key or authorities of the public port cannot be used. The message never holds a key."""
+
+    exit_code = 2
+    code = "tls-invalid"
+    remedy = "Mount a tls.crt and tls.key that belong together and are valid today, the server's own certificate first."
+
+
 class AuditUnavailable(BedsideRuntimeError):
     """The audit log takes no record, so nobody may be answered."""
 

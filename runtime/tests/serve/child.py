@@ -59,7 +59,7 @@ try:
     if "--worker" in sys.argv:
         index, connections, reports = map(int, sys.argv[-1].split(","))
         server.end(server.serve(load, Handed(connections, reports), guard, EventLog(worker=index)))
-    ports = Listening(Address("127.0.0.1", ASKED.get("port", 0), 0))
+    ports = Listening(Address("127.0.0.1", ASKED.get("port", 0), 0), tls=guard.context is not None)
     if SETTINGS.workers > 1:
         server.end(workers.serve((sys.executable, *sys.argv), SETTINGS, ports, EventLog()))
     server.end(server.serve(load, ports, guard, EventLog()))

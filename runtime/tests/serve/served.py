@@ -57,8 +57,8 @@ class Served:
 
     def __init__(self, load: server.Load, settings: Serve = QUICK, keys: Path | None = None) -> None:
         self.stream = io.StringIO()
-        guard = Guard(settings, "127.0.0.1", {"BEDSIDE_AUTH_KEYS": str(keys)})
-        entrance = Listening(Address("127.0.0.1", 0, 0))
+        guard = Guard(settings, "127.0.0.1", {"BEDSIDE_AUTH_KEYS": str(keys), "BEDSIDE_TLS_KEYS": str(keys)})
+        entrance = Listening(Address("127.0.0.1", 0, 0), tls=guard.context is not None)
         self.process = server.Process(load, entrance, guard, EventLog(self.stream))
         self.exit_code: int | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)

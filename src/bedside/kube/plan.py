@@ -129,6 +129,11 @@ class Plan:
         jwt = self.contract.serve.auth.jwt
         return jwt is not None and jwt.jwks is not None
 
+    @property
+    def port_name(self) -> str:
+        """Name of the public port: what is spoken on it."""
+        return "http" if self.contract.serve.tls is None else "https"
+
     # -- times, seconds
 
     @property
@@ -205,31 +210,6 @@ class Plan:
             f"in flight of {serve.max_body / _MEBI:g} MiB; in steps of 64 MiB"
         )
         return Text(f"{math.ceil(needed / _STEP) * _STEP // _MEBI}Mi", why)
-
-
-def check(plan: Plan) -> None:
-    """Refuse what the cluster could not hold.
-
-    Raises:
-        UsageError: The name is too long; nobody authenticates, so that no pod would start; or keys are fetched from
-            where no pod gets to, so that none would be ready.
-    """
-    auth = plan.contract.serve.auth
-    if "none" in auth.methods and auth.acknowledged is None:
-        raise UsageError(
-            f"{plan.contract.ref} authenticates nobody, so it answers on loopback only, and no pod of it starts",
-            remedy='Set [serve.auth] methods = ["api-key"], or acknowledged = "mesh terminates it"; package again.',
-        )
-    if plan.fetches_keys and plan.settings.issuer is None:
-        raise UsageError(
-            f"the pods of {plan.contract.ref} fetch the keys of their issuer, and nothing lets them out",
-            remedy="Say in [deploy.issuer] where it is: namespace, or cidrs; or mount the keys, without jwks.",
-        )
-    if len(plan.name) > LONGEST_NAME:
-        raise UsageError(
-            f"the name {plan.name!r} has {len(plan.name)} characters; host names of its pods hold {LONGEST_NAME} of it",
-            remedy="Give [model] a shorter name and package again.",
-        )
 
 
 def places(settings: DeploySection, model: str) -> tuple[Place, ...]:

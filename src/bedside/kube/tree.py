@@ -6,11 +6,13 @@ from typing import Final
 
 import msgspec
 
+from bedside.kube import contradictions
 from bedside.kube.objects import Plain, Resource
-from bedside.kube.plan import Plan, check
+from bedside.kube.plan import Plan
 from bedside.kube.resources.account import service_account
 from bedside.kube.resources.alerts import prometheus_rule
 from bedside.kube.resources.autoscaler import autoscaler
+from bedside.kube.resources.backend_tls import backend_tls_policy
 from bedside.kube.resources.claim import audit_claim
 from bedside.kube.resources.dashboard import dashboard
 from bedside.kube.resources.deployment import deployment
@@ -29,7 +31,7 @@ MARK: Final = "# Written by `bedside manifests`"
 """How every file begins its second line: what starts otherwise is somebody's own, and is never overwritten."""
 
 _OVERLAY: Final = frozenset(
-    {"Namespace", "HorizontalPodAutoscaler", "HTTPRoute", "Ingress", "PrometheusRule", "ConfigMap"}
+    {"Namespace", "HorizontalPodAutoscaler", "HTTPRoute", "BackendTLSPolicy", "Ingress", "PrometheusRule", "ConfigMap"}
 )
 """Kinds that say something about the environment: host, bounds, namespace."""
 
@@ -40,7 +42,7 @@ def objects(plan: Plan) -> tuple[Resource, ...]:
     Raises:
         UsageError: The cluster could not hold them.
     """
-    check(plan)
+    contradictions.refuse(plan)
     return tuple(_objects(plan))
 
 
@@ -71,6 +73,8 @@ def _entry(plan: Plan) -> Iterator[Resource]:
         return
     if settings.gateway is not None and settings.exposure == "gateway":
         yield http_route(plan, host, settings.gateway)
+        if settings.gateway.backend_ca is not None and plan.contract.serve.tls is not None:
+            yield backend_tls_policy(plan, settings.gateway.backend_ca)
     if settings.ingress is not None and settings.exposure == "ingress":
         yield ingress(plan, host, settings.ingress)
 

@@ -15,6 +15,9 @@ class GatewaySection(Section):
     name: str = Field(description="Name of the Gateway.")
     namespace: str = Field(description="Its namespace; its proxies may reach the model.")
     listener: str = Field(default="https", description="Its HTTPS listener.")
+    backend_ca: str | None = Field(
+        default=None, description="ConfigMap with the authority of the pods' certificates; needed with [serve.tls]."
+    )
 
 
 class IngressSection(Section):
@@ -72,6 +75,7 @@ class SecretsSection(Section):
 
     audit: str | None = Field(default=None, description="Secret with the keys of the audit log, mounted as files.")
     auth: str | None = Field(default=None, description="Secret with what authentication believes, mounted as files.")
+    tls: str | None = Field(default=None, description="Secret of type kubernetes.io/tls with the pods' certificate.")
     store: StoreSection | None = Field(default=None, description="Makes them; left out, they are there already.")
     pull: str | None = Field(default=None, description="Secret of type dockerconfigjson for a private registry.")
 
@@ -82,6 +86,7 @@ class IssuerSection(Section):
     namespace: str | None = Field(default=None, description="Its namespace, where it runs in the cluster.")
     cidrs: _Words = Field(default=(), description="Its addresses, where it does not.", examples=[["203.0.113.0/28"]])
     port: int = Field(default=443, ge=1, le=65_535, description="The port of its pods, or of its addresses.")
+    own_ca: bool = Field(default=False, description="Whether the Secret holds jwks-ca.crt, its authority.")
 
 
 class MonitoringSection(Section):

@@ -112,6 +112,12 @@ class AuthSection(Section):
     jwt: JwtSection | None = Field(default=None, description="Whose tokens; needed by the method jwt.")
 
 
+class TlsSection(Section):
+    """TLS on the public port; certificate and key are mounted."""
+
+    minimum: Literal["1.2", "1.3"] = Field(default="1.2", description="The oldest version that is spoken.")
+
+
 class ServeSection(Section):
     """How the runtime serves."""
 
@@ -135,6 +141,7 @@ class ServeSection(Section):
     openapi: bool = Field(default=_SERVE.openapi, description="Whether /openapi.json is answered.")
     workers: int = Field(default=_SERVE.workers, ge=1, le=64, description="Processes on one port; replicas scale too.")
     auth: AuthSection = Field(default=AuthSection(), description="Left out: nobody authenticates; loopback alone.")
+    tls: TlsSection | None = Field(default=None, description="Left out: something in front of the pod ends TLS.")
 
 
 class AuditSection(Section):

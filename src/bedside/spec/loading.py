@@ -346,7 +346,8 @@ def _serve(section: document.ServeSection) -> contract.Serve:
     auth = section.auth
     jwt = contract.Jwt(**auth.jwt.model_dump()) if auth.jwt is not None else None
     return contract.Serve(
-        **section.model_dump(exclude={"engine", "auth"}),
+        **section.model_dump(exclude={"engine", "auth", "tls"}),
+        tls=contract.Tls(**section.tls.model_dump()) if section.tls is not None else None,
         auth=contract.Auth(**auth.model_dump(exclude={"jwt"}), jwt=jwt),
     )
 

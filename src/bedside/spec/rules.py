@@ -214,6 +214,10 @@ def serve(section: ServeSection) -> Iterator[Problem]:
             "callers authenticate here, so there is nothing to acknowledge",
             "Remove acknowledged.",
         )
+    if "mtls" in auth.methods and section.tls is None:
+        yield Problem(
+            "BED-SPEC-075", "serve.auth.methods", "client certificates are shown in TLS alone", "Add [serve.tls]."
+        )
     yield from _tokens(auth)
 
 

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from bedside_runtime.contract import Serve
 from bedside_runtime.serve import bodies, predicting
+from bedside_runtime.serve.auth.certificates import Peer, peer
 from bedside_runtime.serve.auth.gate import Gate
 from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
 from bedside_runtime.serve.metrics import Metrics
@@ -154,6 +155,7 @@ class Connection(HttpToolsProtocol):
         self._thrown_away = 0
         self._expires = math.inf
         self._reads_until = math.inf
+        self._shown: Peer | None = None
 
     # -- the connection's life
 
@@ -161,6 +163,9 @@ class Connection(HttpToolsProtocol):
         """A client is there; it has to send its first request soon."""
         super().connection_made(transport)  # type: ignore[arg-type] # uvicorn narrows asyncio's signature
         self._expires = self.loop.time() + self.wall.limits.header_seconds
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self._shown = peer(tls.getpeercert())
         if len(self.connections) > self.wall.limits.max_connections:
             self._refuse(Problem("too-many-connections", headers={"retry-after": RETRY_AFTER}))
 
@@ -189,7 +194,7 @@ class Connection(HttpToolsProtocol):
         if self._in_message or self.cycle is None or self.cycle.response_complete:
             return False
         self._end_after_answer()
-        return True
+        return self.transport.can_write_eof()  # over TLS nothing can be half closed
 
     def sweep(self, now: float) -> None:
         """End the connection where its time is up."""
@@ -206,6 +211,15 @@ class Connection(HttpToolsProtocol):
                 self._close()
             else:
                 self._refuse(Problem("head-timeout" if self._in_head else "body-timeout"))
+
+    def outdated(self) -> None:
+        """Authorities that are believed no more have judged this connection: nothing it carries from now on counts."""
+        self._shown = None
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+        elif not self._in_message:
+            self._close()
 
     def pause_writing(self) -> None:
         """The client does not read; nothing more is answered until it does, and not for ever."""
@@ -252,7 +266,7 @@ class Connection(HttpToolsProtocol):
         self._refused = self._wrong_head()
         if self._refused is not None:
             return
-        decision = self.wall.gate.decide(self.parser.get_method(), self.url, self.headers)
+        decision = self.wall.gate.decide(self.parser.get_method(), self.url, self.headers, self._shown)
         found = self._prediction()
         if found is None:
             self._hand_on(decision)

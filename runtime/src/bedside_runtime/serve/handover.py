@@ -66,6 +66,9 @@ class Handed:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._no_more.wait(), seconds + _GRACE_SECONDS)
 
+    def close(self) -> None:
+        """Do nothing: the process that listens has seen to it."""
+
     def _take(self, server: Server) -> None:
         for _ in range(_AT_ONCE):
             try:

@@ -21,6 +21,7 @@ GAUGES: Final[Mapping[str, Callable[[float, float], float]]] = MappingProxyType(
         "bedside_authentication_keys_current": min,
         "bedside_build_info": max,
         "bedside_load_seconds": max,
+        "bedside_tls_certificate_expiry_timestamp_seconds": min,
         "bedside_requests_in_flight": float.__add__,
         "bedside_rows_waiting": float.__add__,
         "process_max_fds": min,

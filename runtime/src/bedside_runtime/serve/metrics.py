@@ -31,7 +31,7 @@ _BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024)
 
 REASONS: Final = frozenset(
     {"bad-request", "body-timeout", "body-too-large", "head-timeout", "head-too-large", "slow-reader"}
-    | {"too-many-connections"}
+    | {"tls-handshake", "too-many-connections"}
 )
 """Why a connection is ended before its client ends it."""
 
@@ -151,8 +151,20 @@ class Metrics:
         gauge.set_function(lambda: float(ready()))
         return Counter("bedside_worker_restarts", "Workers that ended and were replaced.", registry=self._registry)
 
-    def guarded(self, sources: Iterable[Believed]) -> None:
-        """Show, from the start, whether each source of what is believed is current, and every reason to refuse."""
+    def guarded(self, sources: Iterable[Believed], expires: Callable[[], float] | None) -> None:
+        """Show, from the start, whether each source of what is believed is current, and every reason to refuse.
+
+        Args:
+            sources: Of keys, key sets, names and certificates.
+            expires: When the server's certificate ends, seconds since the epoch; ``None`` where it has none.
+        """
+        if expires is not None:
+            gauge = Gauge(
+                "bedside_tls_certificate_expiry_timestamp_seconds",
+                "When the certificate of the public port ends.",
+                registry=self._registry,
+            )
+            gauge.set_function(expires)
         for source in sources:
             self._keys.labels(source.name).set_function(_current(source))
             for reason in REFUSALS:

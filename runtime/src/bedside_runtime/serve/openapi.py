@@ -17,6 +17,7 @@ _SCHEMES: Final = MappingProxyType(
     {
         "api-key": {"type": "http", "scheme": "bearer", "description": "An API key, bsk_..., as a bearer token."},
         "jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A token of the issuer."},
+        "mtls": {"type": "mutualTLS", "description": "A client certificate, by its subject alternative names."},
     }
 )
 """How callers show who they are, by method."""

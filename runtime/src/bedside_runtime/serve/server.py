@@ -25,7 +25,7 @@ from bedside_runtime.serve.auditing import Auditing
 from bedside_runtime.serve.auth.gate import Open, Shut
 from bedside_runtime.serve.auth.guard import Guard
 from bedside_runtime.serve.connection import SWEEP_SECONDS, Connection, Wall
-from bedside_runtime.serve.entrance import Entrance, Server, configuration
+from bedside_runtime.serve.entrance import Entrance, Server
 from bedside_runtime.serve.lifecycle import Lifecycle, State
 from bedside_runtime.serve.logs import EventLog, silence_server
 from bedside_runtime.serve.metrics import Metrics
@@ -56,7 +56,7 @@ class Process:
         self._lifecycle = Lifecycle(unready=lambda: "keys-unavailable" if guard.detail == "unavailable" else None)
         self._auditing = Auditing(log, self._audit_latched)
         self._metrics = Metrics(lambda: self._lifecycle.readiness().ready, self._auditing)
-        self._metrics.guarded(guard.sources)
+        self._metrics.guarded(guard.sources, guard.expires)
         self._predictions = Predictions(self._lifecycle, self._metrics, log)
         self._application = Application(self.report, self._metrics, self._predictions)
         shut = Shut(lambda: self._lifecycle.readiness().reason)
@@ -77,9 +77,10 @@ class Process:
         stop = asyncio.Event()
         self._handle_signals(stop)
         applications = (self._application.public, self._application.admin)
+        contexts = (self._guard.context, None)
         servers = [
-            Server(configuration(application, wall))
-            for application, wall in zip(applications, self._walls, strict=True)
+            Server(application, wall, context)
+            for application, wall, context in zip(applications, self._walls, contexts, strict=True)
         ]
         serving = [
             asyncio.create_task(server.serve(list(taken)))  # 1
@@ -89,12 +90,13 @@ class Process:
         self._entrance.opened(servers[0], self, self._log)
         beside = [
             asyncio.create_task(_sweep(servers)),
-            asyncio.create_task(self._guard.watch(self._log)),
+            asyncio.create_task(self._guard.watch(self._log, lambda: _end_outdated(servers[0]))),
             asyncio.create_task(self._load_and_check(stop)),  # 2
         ]
         await stop.wait()  # 3
         await self._drain()  # 4
-        for server in servers:  # 5
+        self._entrance.close()  # 5
+        for server in servers:
             server.config.timeout_graceful_shutdown = max(1, math.ceil(self._settings.shutdown_seconds))
             server.should_exit = True
         await asyncio.gather(*serving)
@@ -290,6 +292,13 @@ async def _sweep(servers: list[Server]) -> None:
             for connection in list(server.server_state.connections):
                 if isinstance(connection, Connection):
                     connection.sweep(now)
+
+
+def _end_outdated(server: Server) -> None:
+    """End the connections whose client certificates were judged by authorities that are believed no more."""
+    for connection in list(server.server_state.connections):
+        if isinstance(connection, Connection):
+            connection.outdated()
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[Any], None], argument: object) -> None:

@@ -25,7 +25,7 @@ from bedside_runtime.serve.app import not_routed
 from bedside_runtime.serve.auth.gate import Open
 from bedside_runtime.serve.boundary import Boundary
 from bedside_runtime.serve.connection import Wall
-from bedside_runtime.serve.entrance import Listening, Server, configuration, say_listening
+from bedside_runtime.serve.entrance import Accepting, Listening, Server, say_listening
 from bedside_runtime.serve.lifecycle import Lifecycle, State
 from bedside_runtime.serve.logs import EventLog, silence_server
 from bedside_runtime.serve.merging import Merged
@@ -38,12 +38,6 @@ _FIRST_PAUSE: Final = 0.2
 """Seconds before a worker that ended is replaced; doubled with every one that ends before it has been ready."""
 
 _LONGEST_PAUSE: Final = 30.0
-_AT_ONCE: Final = 64
-"""Connections that are accepted before something else has its turn."""
-
-_FULL_SECONDS: Final = 0.1
-"""How long accepting pauses when the process has no descriptor left."""
-
 _SLACK_SECONDS: Final = 5.0
 """How much longer than its own bound a worker may take to end."""
 
@@ -72,7 +66,7 @@ class Workers:
             local: No endpoint of a cluster points here.
         """
         self._command, self._settings, self._log, self._local = command, settings, log, local
-        (self._public,), (self._admin,) = entrance.sockets
+        self._public, self._admin = entrance.public, entrance.admin
         self._workers: dict[int, Worker] = {}
         self._next = 0
         self._started = False
@@ -135,16 +129,16 @@ class Workers:
         # 5. Stop listening; the workers finish and end.
         silence_server(self._log)
         self._handle_signals()
-        overview = Server(configuration(self._application(), Wall(None, self._metrics, Open())))
+        overview = Server(self._application(), Wall(None, self._metrics, Open()))
         probes = asyncio.create_task(overview.serve([self._admin]))  # 1
-        self._public.setblocking(False)
-        self._accept_more()
+        accepting = Accepting(self._public, self._take)
         say_listening(self._log, self._public, self._admin)
         kept = [asyncio.create_task(self._keep(index)) for index in range(self._settings.workers)]  # 2
         watching = asyncio.create_task(self._watch())
         await self._stop.wait()  # 3
         await self._drain()  # 4
-        await self._finish(kept)  # 5
+        accepting.close()  # 5
+        await self._finish(kept)
         watching.cancel()
         overview.should_exit = True
         await probes
@@ -192,24 +186,9 @@ class Workers:
 
     # -- connections
 
-    def _accept_more(self) -> None:
-        if self._public.fileno() >= 0:
-            asyncio.get_running_loop().add_reader(self._public, self._accept)
-
-    def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
-            try:
-                connection, _ = self._public.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return
-            except OSError:  # no descriptor is left; what waits, waits on
-                loop = asyncio.get_running_loop()
-                loop.remove_reader(self._public)
-                loop.call_later(_FULL_SECONDS, self._accept_more)
-                return
-            with connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._hand_over(connection)
+    def _take(self, connection: socket.socket) -> None:
+        with connection:
+            self._hand_over(connection)
 
     def _hand_over(self, connection: socket.socket) -> None:
         """Give ``connection`` to the next one that is ready, else to any; where there is none it is closed."""
@@ -232,9 +211,6 @@ class Workers:
             await asyncio.sleep(self._settings.drain_seconds)
 
     async def _finish(self, kept: Sequence["asyncio.Task[None]"]) -> None:
-        self._accept()  # who has knocked already is still let in
-        asyncio.get_running_loop().remove_reader(self._public)
-        self._public.close()
         for worker in self._workers.values():
             worker.no_more()
         _, late = await asyncio.wait(kept, timeout=self._settings.shutdown_seconds + _SLACK_SECONDS)

@@ -2,7 +2,6 @@
 
 from bedside.kube.objects import Part, Resource
 from bedside.kube.plan import Plan
-from bedside.kube.resources import service
 from bedside.kube.resources.route import public_paths
 from bedside.spec.deploy import IngressSection
 
@@ -72,7 +71,7 @@ class Ingress(Resource, frozen=True, kw_only=True):
 
 def ingress(plan: Plan, host: str, settings: IngressSection) -> Ingress:
     """The prediction paths of ``host``; no annotation, as each controller knows other ones."""
-    port = ServiceBackendPort(name=service.PORT_NAME)
+    port = ServiceBackendPort(name=plan.port_name)
     backend = IngressBackend(service=IngressServiceBackend(name=plan.name, port=port))
     paths = tuple(
         HTTPIngressPath(path=path, path_type="Exact", backend=backend) for path in public_paths(plan.contract)

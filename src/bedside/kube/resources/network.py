@@ -75,7 +75,7 @@ def network_policies(plan: Plan) -> tuple[NetworkPolicy, ...]:
     entry = {"gateway": settings.gateway, "ingress": settings.ingress, "none": None}[settings.exposure]
     callers = [*([entry.namespace] if entry else []), *settings.callers]
     if callers:
-        found.append(_policy(plan, "-allow-predictions", ("Ingress",), (_from(callers, "http"),)))
+        found.append(_policy(plan, "-allow-predictions", ("Ingress",), (_from(callers, plan.port_name),)))
     if settings.monitoring.enabled:
         rule = _from([settings.monitoring.namespace], "admin")
         found.append(_policy(plan, "-allow-metrics", ("Ingress",), (rule,)))

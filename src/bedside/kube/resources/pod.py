@@ -248,7 +248,7 @@ def _container(plan: Plan) -> Container:
         image=plan.image,
         image_pull_policy="IfNotPresent",
         ports=(
-            ContainerPort(name="http", container_port=PORT),
+            ContainerPort(name=plan.port_name, container_port=PORT),
             ContainerPort(name="admin", container_port=ADMIN_PORT),
         ),
         env=_environment(plan),

@@ -96,7 +96,7 @@ def http_route(plan: Plan, host: str, gateway: GatewaySection) -> HTTPRoute:
                         HTTPRouteMatch(path=HTTPPathMatch(type="Exact", value=path), method="POST")
                         for path in public_paths(plan.contract)
                     ),
-                    backend_refs=(HTTPBackendRef(name=plan.name, port=service.PORT),),
+                    backend_refs=(HTTPBackendRef(name=plan.name, port=service.port_number(plan)),),
                     timeouts=HTTPRouteTimeouts(request=Text(f"{longest}s", why)),
                 ),
             ),

@@ -14,6 +14,9 @@ _SIGNING: Final = "audit-signing.pem"
 _RECIPIENT: Final = "audit-recipient.pem"
 _API_KEYS: Final = "api-keys.txt"
 _KEY_SET: Final = "jwks.json"
+_KEY_SET_AUTHORITIES: Final = "jwks-ca.crt"
+_CLIENTS: Final = ("client-ca.crt", "client-names.txt")
+_TLS: Final = ("tls.crt", "tls.key")
 """File names that the runtime reads."""
 
 
@@ -87,7 +90,8 @@ def key_files(plan: Plan) -> tuple[KeyFiles, ...]:
     given = plan.settings.secrets
     possible = (
         KeyFiles("audit", "/run/secrets/bedside", tuple(_audit_files(plan.contract)), given.audit),
-        KeyFiles("auth", "/run/secrets/bedside-auth", tuple(_auth_files(plan.contract)), given.auth),
+        KeyFiles("auth", "/run/secrets/bedside-auth", tuple(_auth_files(plan)), given.auth),
+        KeyFiles("tls", "/run/secrets/bedside-tls", _TLS if plan.contract.serve.tls is not None else (), given.tls),
     )
     return tuple(item for item in possible if item.files)
 
@@ -101,12 +105,16 @@ def _audit_files(contract: Contract) -> Iterator[str]:
         yield _SIGNING
 
 
-def _auth_files(contract: Contract) -> Iterator[str]:
-    auth = contract.serve.auth
+def _auth_files(plan: Plan) -> Iterator[str]:
+    auth, issuer = plan.contract.serve.auth, plan.settings.issuer
     if "api-key" in auth.methods:
         yield _API_KEYS
     if "jwt" in auth.methods and auth.jwt is not None and auth.jwt.jwks is None:
         yield _KEY_SET
+    if plan.fetches_keys and issuer is not None and issuer.own_ca:
+        yield _KEY_SET_AUTHORITIES
+    if "mtls" in auth.methods:
+        yield from _CLIENTS
 
 
 def external_secrets(plan: Plan) -> tuple[ExternalSecret, ...]:

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from bedside.kube.objects import Part, Resource
 from bedside.kube.plan import Plan
 
-PORT = 80
-PORT_NAME = "http"
+_PORTS = {"http": 80, "https": 443}
 
 
 class ServicePort(Part, frozen=True, kw_only=True):
@@ -35,7 +34,13 @@ class Service(Resource, frozen=True, kw_only=True):
     spec: ServiceSpec
 
 
+def port_number(plan: Plan) -> int:
+    """The port of the Service."""
+    return _PORTS[plan.port_name]
+
+
 def service(plan: Plan) -> Service:
-    """The public port under the name `http`."""
-    port = ServicePort(name=PORT_NAME, port=PORT, target_port=PORT_NAME, app_protocol="http")
+    """The public port, under the name of what is spoken on it."""
+    name = plan.port_name
+    port = ServicePort(name=name, port=port_number(plan), target_port=name, app_protocol=name)
     return Service(metadata=plan.metadata(), spec=ServiceSpec(selector=plan.selector, ports=(port,)))

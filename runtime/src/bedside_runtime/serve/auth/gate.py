@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from bedside_runtime.serve.auth.believing import Believer, KeysWanted, NotBelieved
-from bedside_runtime.serve.auth.verdict import ANYBODY, Decision, Verdict, challenge, refused
+from bedside_runtime.serve.auth.certificates import Peer
+from bedside_runtime.serve.auth.verdict import (
+    ANYBODY,
+    Decision,
+    Verdict,
+    certificate_challenge,
+    challenge,
+    refused,
+)
 from bedside_runtime.serve.problems import not_ready
 
 PROBES: Final = frozenset({b"/livez", b"/readyz", b"/startupz", b"/health", b"/ready", b"/startup"})
@@ -28,13 +36,14 @@ Fields = Sequence[tuple[bytes, bytes]]
 class Gate(Protocol):
     """Decides."""
 
-    def decide(self, method: bytes, target: bytes, fields: Fields) -> Decision:
+    def decide(self, method: bytes, target: bytes, fields: Fields, shown: Peer | None) -> Decision:
         """Return the verdict about a request.
 
         Args:
             method: As it came.
             target: The request target, as it came.
             fields: All of its header fields.
+            shown: The client certificate of its connection, if there is one.
         """
         ...
 
@@ -42,7 +51,7 @@ class Gate(Protocol):
 class Open:
     """Lets everybody in."""
 
-    def decide(self, _method: bytes, _target: bytes, _fields: Fields) -> Verdict:
+    def decide(self, _method: bytes, _target: bytes, _fields: Fields, _shown: Peer | None) -> Verdict:
         """Admit."""
         return ANYBODY
 
@@ -54,7 +63,7 @@ class Shut:
         """``reason`` says why this process is not ready."""
         self._reason = reason
 
-    def decide(self, method: bytes, target: bytes, _fields: Fields) -> Verdict:
+    def decide(self, method: bytes, target: bytes, _fields: Fields, _shown: Peer | None) -> Verdict:
         """Refuse what is no probe."""
         return ANYBODY if is_probe(method, target) else Verdict(refusal=not_ready(self._reason()))
 
@@ -62,21 +71,31 @@ class Shut:
 class Guarded:
     """Lets in who shows a credential that is believed."""
 
-    def __init__(self, realm: str, believers: Sequence[Believer], scopes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        realm: str,
+        believers: Sequence[Believer],
+        scopes: Sequence[str] = (),
+        certified: Callable[[Peer | None], str] | None = None,
+    ) -> None:
         """Nothing is kept here.
 
         Args:
             realm: Named in challenges.
             believers: Judge the kinds of credentials that are taken.
             scopes: Named where one is missing.
+            certified: Returns who shows a certificate, or raises `NotBelieved`; ``None`` where none is taken.
         """
         self._realm, self._believers, self._scopes = realm, tuple(believers), tuple(scopes)
+        self._certified = certified
 
-    def decide(self, method: bytes, target: bytes, fields: Fields) -> Decision:
-        """Judge the credential of what is no probe."""
+    def decide(self, method: bytes, target: bytes, fields: Fields, shown: Peer | None) -> Decision:
+        """Judge what is no probe: by its credential if it carries one, else by its certificate."""
         if is_probe(method, target):
             return ANYBODY
         presented = [value for name, value in fields if name == b"authorization"]
+        if self._certified is not None and (not presented or not self._believers):
+            return self._by_certificate(self._certified, shown)
         if len(presented) != 1:
             return self._refused("repeated" if presented else "missing")
         scheme, _, credential = presented[0].partition(b" ")
@@ -86,6 +105,13 @@ class Guarded:
                 if believer.takes(credential):
                     return self._judged(believer, credential)
         return self._refused("malformed")
+
+    def _by_certificate(self, certified: Callable[[Peer | None], str], shown: Peer | None) -> Verdict:
+        try:
+            return Verdict(certified(shown))
+        except NotBelieved as found:
+            other_ways = found.reason == "certificate-missing" and self._believers
+            return self._refused("missing" if other_ways else found.reason, found.identity)
 
     def _judged(self, believer: Believer, credential: bytes) -> Decision:
         try:
@@ -102,7 +128,8 @@ class Guarded:
         return again if isinstance(again, Verdict) else self._refused("keys-unavailable")
 
     def _refused(self, reason: str, identity: str | None = None) -> Verdict:
-        return refused(reason, challenge(self._realm, reason, self._scopes), identity)
+        said = challenge(self._realm, reason, self._scopes) if self._believers else certificate_challenge(self._realm)
+        return refused(reason, said, identity)
 
 
 def is_probe(method: bytes, target: bytes) -> bool:

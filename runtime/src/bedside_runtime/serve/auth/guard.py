@@ -9,27 +9,39 @@
 
 import asyncio
 import ipaddress
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from bedside_runtime import apikeys
-from bedside_runtime.contract import Auth, Contract, Jwt, Serve
+from bedside_runtime.contract import Auth, Contract, Jwt, Serve, Tls
 from bedside_runtime.errors import AuthKeysInvalid, AuthRefused, IntegrityError, LibraryMissing
+from bedside_runtime.serve import tls
+from bedside_runtime.serve.auth import certificates
 from bedside_runtime.serve.auth.believing import ApiKeys, Believer
 from bedside_runtime.serve.auth.fetched import Fetched, over_https
 from bedside_runtime.serve.auth.gate import Gate, Guarded, Open
 from bedside_runtime.serve.auth.mounted import Mounted
 from bedside_runtime.serve.logs import EventLog
 
+if TYPE_CHECKING:
+    from bedside_runtime.serve.auth.certificates import Peer
+    from bedside_runtime.serve.tls import Endpoint
+
 FOLDER: Final = Path("/run/secrets/bedside-auth")
 """Where the files are mounted; ``BEDSIDE_AUTH_KEYS`` names another folder."""
 
+TLS_FOLDER: Final = Path("/run/secrets/bedside-tls")
+"""Where certificate and key of the server are; ``BEDSIDE_TLS_KEYS`` names another folder."""
+
 API_KEYS: Final = "api-keys.txt"
+CLIENT_AUTHORITIES: Final = "client-ca.crt"
+CLIENT_NAMES: Final = "client-names.txt"
 KEY_SET: Final = "jwks.json"
 KEY_SET_AUTHORITIES: Final = "jwks-ca.crt"
-"""File names in that folder; the last is needed where the issuer's certificate is of an authority of one's own."""
+"""File names in the first folder; the last is needed where the issuer's certificate is of an authority of one's own."""
 
 LOOK_SECONDS: Final = 2.0
 """How often it is looked whether files were replaced."""
@@ -61,18 +73,23 @@ class Guard:
 
         Raises:
             AuthRefused: Callers beyond this machine would be answered whom nobody has authenticated.
-            AuthKeysInvalid: A file is missing, or is not what it should be.
+            AuthKeysInvalid, TlsInvalid: A file is missing, or is not what it should be.
             LibraryMissing: The extra ``auth`` is not installed, and tokens need it.
         """
+        self._settings = settings
         self._auth = settings.auth if settings is not None else None
         self._open = local or self._auth is None or self._auth.methods == ("none",)
         self._local, self._clock = local, clock
         require_loopback(self._auth, host, local=local)
         folder = Path(environ.get("BEDSIDE_AUTH_KEYS") or FOLDER)
+        self._certified: Callable[[Peer | None], str] | None = None
+        self.endpoint: Mounted[Endpoint] | None = None
         self._believers: list[Believer] = []
         self.sources: list[Mounted[Any] | Fetched[Any]] = []
         if not self._open and self._auth is not None:
             self._prepare(self._auth, folder)
+        if not local and settings is not None and settings.tls is not None:
+            self._prepare_tls(settings.tls, folder, Path(environ.get("BEDSIDE_TLS_KEYS") or TLS_FOLDER))
 
     def _prepare(self, auth: Auth, folder: Path) -> None:
         if "api-key" in auth.methods:
@@ -85,6 +102,32 @@ class Guard:
             source, believer = _tokens(auth.jwt, folder, self._clock)
             self.sources.append(source)
             self._believers.append(believer)
+        if "mtls" in auth.methods:
+            if self._settings is None or self._settings.tls is None:
+                raise AuthKeysInvalid("the release takes client certificates, and does not speak TLS")
+            names = Mounted("client-names", [folder / CLIENT_NAMES], lambda files: certificates.parse(files[0]))
+            self.sources.append(names)
+            self._certified = lambda shown: certificates.identity(shown, names.value, self._clock())
+
+    def _prepare_tls(self, settings: Tls, folder: Path, tls_folder: Path) -> None:
+        pair = tls_folder / tls.CERTIFICATE, tls_folder / tls.KEY
+        authorities = [folder / CLIENT_AUTHORITIES] if self._certified is not None else []
+        self.endpoint = Mounted(
+            "tls", [*pair, *authorities], lambda files: tls.endpoint(settings, *pair, files[2] if authorities else None)
+        )
+        self.sources.append(self.endpoint)
+
+    @property
+    def context(self) -> Callable[[], ssl.SSLContext] | None:
+        """What returns the context of a new connection; ``None`` where TLS is not spoken here."""
+        endpoint = self.endpoint
+        return None if endpoint is None else lambda: endpoint.value.context
+
+    @property
+    def expires(self) -> Callable[[], float] | None:
+        """What returns when the server's certificate ends, seconds since the epoch."""
+        endpoint = self.endpoint
+        return None if endpoint is None else lambda: endpoint.value.expires
 
     def gate(self, contract: Contract) -> Gate:
         """Return what decides for a verified release.
@@ -92,12 +135,14 @@ class Guard:
         Raises:
             IntegrityError: It asks for something else than what was prepared.
         """
-        if not self._local and contract.serve.auth != self._auth:
+        asked = self._settings
+        if not self._local and (asked is None or (contract.serve.auth, contract.serve.tls) != (asked.auth, asked.tls)):
             raise IntegrityError("the release asks for another authentication than when this process started")
         if self._open:
             return Open()
         jwt = contract.serve.auth.jwt
-        return Guarded(contract.name, self._believers, jwt.scopes if jwt is not None else ())
+        scopes = jwt.scopes if jwt is not None else ()
+        return Guarded(contract.name, self._believers, scopes, self._certified)
 
     @property
     def detail(self) -> Detail:
@@ -108,11 +153,35 @@ class Guard:
             return "unavailable"
         return "stale" if any(source.stale for source in self.sources) else "current"
 
-    async def watch(self, log: EventLog) -> None:
-        """Read again what is replaced, until cancelled."""
+    async def watch(self, log: EventLog, on_other_authorities: Callable[[], None]) -> None:
+        """Read again what is replaced, until cancelled.
+
+        Args:
+            log: Told what was replaced, and what cannot be used.
+            on_other_authorities: Called when client certificates are judged by other authorities than before.
+        """
         fetched = [source.keep(log) for source in self.sources if isinstance(source, Fetched)]
         mounted = [source for source in self.sources if isinstance(source, Mounted)]
-        await asyncio.gather(_look(mounted, log), *fetched)
+        await asyncio.gather(self._look(mounted, log, on_other_authorities), *fetched)
+
+    async def _look(
+        self, sources: Sequence[Mounted[Any]], log: EventLog, on_other_authorities: Callable[[], None]
+    ) -> None:
+        while sources:
+            await asyncio.sleep(LOOK_SECONDS)
+            before = self._authorities
+            for source in sources:
+                change = await asyncio.to_thread(source.look)
+                if change == "broken":
+                    log.error("keys-broken", source=source.name)
+                elif change == "replaced":
+                    log.info("keys-replaced", source=source.name)
+            if self._authorities != before:
+                on_other_authorities()
+
+    @property
+    def _authorities(self) -> bytes:
+        return self.endpoint.value.authorities if self.endpoint is not None else b""
 
 
 def _tokens(settings: Jwt, folder: Path, clock: Callable[[], float]) -> tuple[Mounted[Any] | Fetched[Any], Believer]:
@@ -133,17 +202,6 @@ def _tokens(settings: Jwt, folder: Path, clock: Callable[[], float]) -> tuple[Mo
         times = {"refresh_seconds": settings.refresh_seconds, "stale_seconds": settings.stale_seconds}
         source = Fetched("jwks", fetch, keyset.parse, **times)
     return source, tokens.Tokens(settings, source, clock)
-
-
-async def _look(sources: Sequence[Mounted[Any]], log: EventLog) -> None:
-    while sources:
-        await asyncio.sleep(LOOK_SECONDS)
-        for source in sources:
-            change = await asyncio.to_thread(source.look)
-            if change == "broken":
-                log.error("keys-broken", source=source.name)
-            elif change == "replaced":
-                log.info("keys-replaced", source=source.name)
 
 
 def require_loopback(auth: Auth | None, host: str, *, local: bool) -> None:

@@ -30,6 +30,9 @@ REASONS: Final = MappingProxyType(
         "token-expired": "unauthenticated",
         "token-not-yet-valid": "unauthenticated",
         "token-scope": "forbidden",
+        "certificate-missing": "unauthenticated",
+        "certificate-expired": "unauthenticated",
+        "certificate-name": "forbidden",
         "keys-unavailable": "authentication-unavailable",
     }
 )
@@ -70,9 +73,19 @@ def refused(reason: str, challenge: str, identity: str | None = None) -> Verdict
         identity: Who asks, where that is known.
     """
     code = REASONS[reason]
-    unavailable = code == "authentication-unavailable"
-    headers = {"retry-after": RETRY_AFTER} if unavailable else {"www-authenticate": challenge}
+    match code:
+        case "authentication-unavailable":
+            headers = {"retry-after": RETRY_AFTER}
+        case "forbidden" if reason.startswith("certificate-"):
+            headers = {}  # nothing that the caller could say would help
+        case _:
+            headers = {"www-authenticate": challenge}
     return Verdict(identity, Problem(code, members={"reason": reason}, headers=headers, recorded_as=reason))
+
+
+def certificate_challenge(realm: str) -> str:
+    """Return the challenge for a client certificate: no scheme is registered, and every 401 has one (RFC 9110)."""
+    return f'Client-Certificate realm="{realm}"'
 
 
 def challenge(realm: str, reason: str, scopes: Sequence[str] = ()) -> str:
@@ -80,7 +93,7 @@ def challenge(realm: str, reason: str, scopes: Sequence[str] = ()) -> str:
 
     A request that carried none is told no error code; one that lacks a scope, which ``scopes`` it needs.
     """
-    if reason == "missing":
+    if reason == "missing" or reason.startswith("certificate-"):
         return f'Bearer realm="{realm}"'
     if REASONS[reason] == "forbidden":
         return f'Bearer realm="{realm}", error="insufficient_scope", scope="{" ".join(scopes)}"'
