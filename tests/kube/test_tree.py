@@ -24,13 +24,9 @@ from bedside_runtime.contract import Auth, Jwt, Tls
 VERSIONS = [version.removesuffix("-local").removesuffix("-strict") for version in all_versions()]
 NEWEST = sorted(set(VERSIONS), key=lambda text: [int(part) for part in text.split(".")[:2]])[-5:]
 CUSTOM = {
-    "HTTPRoute",
-    "PodMonitor",
-    "PrometheusRule",
-    "ExternalSecret",
-    "PeerAuthentication",
-    "AuthorizationPolicy",
-} | {"BackendTLSPolicy"}
+    *("HTTPRoute", "BackendTLSPolicy", "PodMonitor", "PrometheusRule", "ExternalSecret"),
+    *("PeerAuthentication", "AuthorizationPolicy"),
+}
 SETTINGS = {
     "gateway": projects.GATEWAY,
     "ingress": projects.INGRESS,
