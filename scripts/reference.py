@@ -10,11 +10,13 @@ from pathlib import Path
 
 import click
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from bedside import errors as tool_errors
 from bedside.cli.main import VERBS, bedside
 from bedside_runtime import contract
 from bedside_runtime import errors as runtime_errors
+from bedside_runtime.serve.metrics import Metrics
 
 DIRECTORY = Path(__file__).parent.parent / "docs" / "reference"
 MADE = "<!-- Made by scripts/reference.py from the code; `make docs` writes it again. -->\n\n"
@@ -84,9 +86,37 @@ def _attributes(listed: str) -> Iterator[tuple[str, str]]:
         yield match[1], " ".join(match[2].split())
 
 
+class _Nothing:
+    """Stands for the parts of a process that metrics ask."""
+
+    detail, unrecorded = "none", 0
+    name, stale = "api-keys", False
+
+
+def metrics() -> str:
+    """Return a table of every metric with its type, labels and meaning."""
+    exposed = Metrics(lambda: False, _Nothing())
+    exposed.guarded([_Nothing()], lambda: 0.0)
+    exposed.workers(lambda: 0)
+    rows = sorted(_rows(exposed.registry))
+    head = ["# Metrics\n", "`GET /metrics` on the admin port. Every label has a closed set of values.\n"]
+    return "\n".join([*head, "| metric | type | labels | meaning |", "|---|---|---|---|", *rows])
+
+
+def _rows(registry: CollectorRegistry) -> Iterator[str]:
+    for collector in list(registry._collector_to_names):
+        declared = getattr(collector, "_labelnames", None) or getattr(collector, "_labels", ())
+        for family in collector.collect():
+            labels = declared or [name for sample in family.samples[:1] for name in sample.labels if name != "le"]
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            listed = ", ".join(f"`{label}`" for label in labels)
+            kind = "gauge" if family.type in ("stateset", "info") else family.type
+            yield f"| `{name}` | {kind} | {listed} | {family.documentation} |"
+
+
 def pages() -> dict[str, str]:
     """Return every page by its file name."""
-    made = {"commands.md": verbs(), "errors.md": errors(), "contract.md": contract_fields()}
+    made = {"commands.md": verbs(), "errors.md": errors(), "contract.md": contract_fields(), "metrics.md": metrics()}
     return {name: f"{MADE}{text}\n" for name, text in made.items()}
 
 

@@ -17,17 +17,19 @@ from bedside.kube.resources.alerts import prometheus_rule
 from bedside.kube.resources.autoscaler import IN_FLIGHT_METRIC, P99_METRIC, autoscaler
 from bedside.kube.writing import document
 from bedside.stages.manifests import plans
-from bedside_runtime.contract import Contract
+from bedside_runtime.contract import Contract, Tls
 from bedside_runtime.serve.lifecycle import State
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.service import Prediction
 
-_NOT_METRICS = frozenset({"sum", "rate", "increase", "max", "count", "vector", "histogram_quantile"})
+_NOT_METRICS = frozenset({"sum", "rate", "increase", "max", "count", "vector", "histogram_quantile", "time"})
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    return plans(projects.make(tmp_path), projects.IMAGE)[0]
+    """One that speaks TLS, so that all of the rules are there."""
+    deploy = projects.GATEWAY.replace('namespace = "gateway"', 'namespace = "gateway"\nbackend_ca = "internal"')
+    return plans(projects.make(tmp_path, deploy, tls=Tls()), projects.IMAGE)[0]
 
 
 def _promtool(*arguments: str, cwd: Path) -> None:
@@ -73,7 +75,13 @@ def _exposed(contract: Contract) -> set[str]:
         in_flight = 0
         waiting = 0
 
+    class Believed:
+        name = "api-keys"
+        stale = False
+
     metrics = Metrics(lambda: True, Audited())
+    metrics.guarded([Believed()], lambda: 1.0)
+    metrics.turned_away("missing", recorded=True)
     metrics.loaded(contract, "0" * 64, 1.0, Working())
     metrics.entered(State.READY)
     metrics.request("/predict", "POST", 200, 0.01)

@@ -7,13 +7,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from authorities import Authority
+from cryptography import x509
 from served import EXPECTED, PATIENT, QUICK, loaded, serving
 
 from bedside.cli.main import run
 from bedside.errors import GateRefused, ToolFailed, UsageError
 from bedside.stages.keys import new_key
 from bedside.stages.predict import Credential, predict
-from bedside_runtime.contract import Auth
+from bedside_runtime.contract import Auth, Tls
 
 HEADING = "patient,age,temperature,lactate,admission,ventilated\n"
 
@@ -121,3 +123,24 @@ def test_a_credential_goes_through_no_network_in_clear(tmp_path: Path) -> None:
         predict("http://icu.example.org", patient, credential=Credential("secret"))
     assert "secret" not in str(refused.value)
     assert "secret" not in repr(Credential("secret"))
+
+
+def test_a_server_is_known_by_its_authority_and_shown_a_certificate(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    servers, clients = Authority(tmp_path, "servers"), Authority(tmp_path, "clients")
+    pair, shown = servers.server(), clients.client(x509.DNSName("ehr.example.org"))
+    files = {"tls.crt": pair.certificate, "tls.key": pair.key, "client-ca.crt": clients.certificate}
+    for name, source in files.items():
+        (tmp_path / name).write_bytes(source.read_bytes())
+    (tmp_path / "client-names.txt").write_text("dns:ehr.example.org\n")
+    patient = str(write(tmp_path / "p.json", json.dumps(PATIENT)))
+    settings = msgspec.structs.replace(QUICK, tls=Tls(), auth=Auth(methods=("mtls",)))
+    with serving(loaded(settings=settings), keys=tmp_path) as served:
+        url, known = f"https://127.0.0.1:{served.port}", ("--ca-file", str(servers.certificate))
+        mine = ("--certificate", str(shown.certificate), "--key", str(shown.key))
+        assert run(["predict", url, patient]) == 4
+        assert run(["predict", url, patient, *known]) == 1
+        assert run(["predict", url, patient, *known, *mine]) == 0
+        assert run(["predict", url, patient, *known, "--certificate", patient]) == 2
+    assert "certificate-missing" not in capfd.readouterr().out

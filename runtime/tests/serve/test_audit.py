@@ -103,7 +103,7 @@ def test_with_answer_and_alarm_a_log_that_fails_is_seen_and_patients_are_answere
         status, body = served.get("/readyz")
         assert (status, body["audit"]) == (200, "answering-unrecorded")
         _, _, metrics = served.request("GET", "/metrics", admin=True)
-        assert b"bedside_audit_unrecorded_answers 3.0" in metrics
+        assert b"bedside_audit_unrecorded_answers_total 3.0" in metrics
         assert b"bedside_audit_ok 0.0" in metrics
         assert served.stop() == 4
 

@@ -80,6 +80,7 @@ def test_readiness_is_said_by_the_process_that_listens_alone() -> None:
 def test_every_gauge_of_a_process_has_its_way() -> None:
     metrics = Metrics(lambda: True, Auditing(EventLog(), lambda _: None))
     metrics.workers(lambda: 2)
+    metrics.guarded([], lambda: 1.0)
     gauges = {
         family.name
         for family in text_string_to_metric_families(metrics.exposition().decode())

@@ -11,10 +11,11 @@ import click
 from bedside import wiring
 from bedside.cli import console
 from bedside.stages import serve
-from bedside.stages.predict import Credential, Predictions, predict
+from bedside.stages.predict import Credential, Predictions, Trust, predict
 
 _URL = ("http://", "https://")
 _VARIABLE = "BEDSIDE_CREDENTIAL"
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command
@@ -22,11 +23,22 @@ _VARIABLE = "BEDSIDE_CREDENTIAL"
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--credential",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=_FILE,
     help="File with the API key or token to show; or set BEDSIDE_CREDENTIAL to the key itself.",
 )
+@click.option("--ca-file", type=_FILE, help="Certificates to believe instead of the system's, PEM.")
+@click.option("--certificate", type=_FILE, help="Client certificate to show, PEM.")
+@click.option("--key", type=_FILE, help="Its key, PEM, where it does not stand in the same file.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document instead of a line a prediction.")
-def command(target: str, file: Path, credential: Path | None, as_json: bool) -> None:
+def command(
+    target: str,
+    file: Path,
+    credential: Path | None,
+    ca_file: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    as_json: bool,
+) -> None:
     """Ask TARGET, the URL of a server or a release directory, about the patients in FILE (JSON or CSV).
 
     Columns of a CSV that the model does not declare are not sent; they stand beside the answers.
@@ -36,7 +48,11 @@ def command(target: str, file: Path, credential: Path | None, as_json: bool) -> 
     )  # a release directory is served to anybody here
     with _server(target) as url, console.progress("predicting", 1) as advance:
         answered = predict(
-            url, file, credential=shown, on_rows=lambda done, everything: advance(int(done == everything))
+            url,
+            file,
+            credential=shown,
+            trust=Trust(ca_file, certificate, key),
+            on_rows=lambda done, everything: advance(int(done == everything)),
         )
     if as_json:
         console.result({"release": answered.release, "predictions": answered.rows})

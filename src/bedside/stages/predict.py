@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,11 +72,41 @@ class Credential:
         return cls(value)
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How a server is known, and how it is shown a certificate; files, PEM.
+
+    Attributes:
+        authorities: Believed instead of the system's.
+        certificate: Shown to the server, with ``key``.
+        key: Its key; ``None`` where it stands in the same file.
+    """
+
+    authorities: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return what connections shake hands with.
+
+        Raises:
+            UsageError: A file cannot be used.
+        """
+        try:
+            made = ssl.create_default_context(cafile=self.authorities)
+            if self.certificate is not None:
+                made.load_cert_chain(self.certificate, self.key, password="")
+        except (OSError, ValueError) as error:
+            raise UsageError(f"certificates or key cannot be used: {getattr(error, 'reason', None) or error}") from None
+        return made
+
+
 def predict(
     url: str,
     file: Path,
     *,
     credential: Credential | None = None,
+    trust: Trust = Trust(),
     on_rows: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Predictions:
     """Send ``file`` to the server at ``url``.
@@ -84,6 +115,7 @@ def predict(
         url: Base URL of a server, ``http://127.0.0.1:8080``.
         file: JSON (the inputs themselves, ``{"inputs": ...}`` or ``{"instances": [...]}``) or CSV with a
             header; empty cells are missing values.
+        trust: How the server is known over https, and what it is shown.
         credential: Shows the server who asks. Sent over TLS, or to this machine, and nowhere else.
         on_rows: Told how many rows of how many are answered.
 
@@ -92,7 +124,8 @@ def predict(
         GateRefused: The server refused the inputs; the message names each problem, never a value.
         ToolFailed: No answer, or the server is not ready.
     """
-    with httpx.Client(base_url=url, timeout=_TIMEOUT, headers=_shown(url, credential)) as client:
+    shown = _shown(url, credential)
+    with httpx.Client(base_url=url, timeout=_TIMEOUT, headers=shown, verify=trust.context()) as client:
         if file.suffix.lower() == ".csv":
             return _csv(client, file, on_rows)
         answer = _post(client, _request(_read(file), file))

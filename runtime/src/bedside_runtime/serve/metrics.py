@@ -5,7 +5,6 @@ from typing import Final, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Enum,
     Gauge,
     PlatformCollector,
@@ -18,7 +17,7 @@ from bedside_runtime import __version__
 from bedside_runtime.contract import Contract
 from bedside_runtime.serve.auth.verdict import REASONS as REFUSALS
 from bedside_runtime.serve.lifecycle import State
-from bedside_runtime.serve.tallies import Distribution, Tally
+from bedside_runtime.serve.tallies import Distribution, Reading, Tally
 from bedside_runtime.service import Prediction
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -69,69 +68,72 @@ class Audited(Protocol):
 
 
 class Metrics:
-    """All metrics of one process, in a registry of their own."""
+    """All metrics of one process, in a registry of their own.
+
+    Attributes:
+        registry: What they are registered in.
+    """
 
     def __init__(self, ready: Callable[[], bool], audit: Audited) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
         self._duration = Distribution(
             "http_server_request_duration_seconds",
             "Time from the request's head to the end of its answer.",
             ["http_route", "http_request_method", "http_response_status_code"],
             _BUCKETS,
         )
-        self._registry.register(self._duration)
-        self._ready = Gauge("bedside_ready", "1 while /readyz answers 200.", registry=self._registry)
+        self.registry.register(self._duration)
+        self._ready = Gauge("bedside_ready", "1 while /readyz answers 200.", registry=self.registry)
         self._ready.set_function(lambda: float(ready()))
-        self._audit = Gauge("bedside_audit_ok", "1 while the audit log takes records.", registry=self._registry)
+        self._audit = Gauge("bedside_audit_ok", "1 while the audit log takes records.", registry=self.registry)
         self._audit.set_function(lambda: float(audit.detail in ("open", "space-low")))
-        self._unrecorded = Gauge(
+        unrecorded = Reading(
             "bedside_audit_unrecorded_answers",
             "Answers that left without a record, because the author chose answer-and-alarm.",
-            registry=self._registry,
+            lambda: float(audit.unrecorded),
         )
-        self._unrecorded.set_function(lambda: float(audit.unrecorded))
+        self.registry.register(unrecorded)
         states = [str(state) for state in State]
-        self._state = Enum("bedside_state", "Where the process is.", states=states, registry=self._registry)
-        self._load = Gauge("bedside_load_seconds", "From start to ready.", registry=self._registry)
+        self._state = Enum("bedside_state", "Where the process is.", states=states, registry=self.registry)
+        self._load = Gauge("bedside_load_seconds", "From start to ready.", registry=self.registry)
         self._build = Gauge(
             "bedside_build_info",
             "1; the labels say what runs here.",
             ["name", "version", "digest", "runtime"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._in_flight = Gauge(
-            "bedside_requests_in_flight", "Requests between their arrival and their answer.", registry=self._registry
+            "bedside_requests_in_flight", "Requests between their arrival and their answer.", registry=self.registry
         )
-        self._waiting = Gauge("bedside_rows_waiting", "Rows that wait for the model.", registry=self._registry)
+        self._waiting = Gauge("bedside_rows_waiting", "Rows that wait for the model.", registry=self.registry)
         self._batch = Distribution("bedside_batch_rows", "Rows of one call of the model.", (), _BATCHES)
-        self._registry.register(self._batch)
-        self._refused = Counter(
-            "bedside_connections_refused", "Connections that were ended early.", ["reason"], registry=self._registry
-        )
-        for reason in REASONS:
-            self._refused.labels(reason)
+        self.registry.register(self._batch)
+        self._refused = Tally("bedside_connections_refused", "Connections that were ended early.", ["reason"])
+        self.registry.register(self._refused)
+        for reason in sorted(REASONS):
+            self._refused.show(reason)
         self._turned_away = Tally(
             "bedside_authentication_refusals",
             "Requests whose caller is not known or may not ask, by reason; not all of a flood are in the audit log.",
             ["reason", "recorded"],
         )
-        self._registry.register(self._turned_away)
+        self.registry.register(self._turned_away)
         self._keys = Gauge(
             "bedside_authentication_keys_current",
             "1 while what is believed is what is mounted, 0 while older keys stand in for files that cannot be used.",
             ["source"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._predictions = Tally("bedside_predictions", "Answered rows by band.", ["band"])
-        self._registry.register(self._predictions)
+        self.registry.register(self._predictions)
         self._flags = Tally(
             "bedside_input_flags",
             "Answered rows with a missing input, or one outside of what is expected.",
             ["input", "code"],
         )
-        self._registry.register(self._flags)
+        self.registry.register(self._flags)
 
     def loaded(self, contract: Contract, digest: str, seconds: float, working: Working) -> None:
         """Name what runs here, and show every label of it from the start."""
@@ -145,11 +147,14 @@ class Metrics:
             self._flags.show(item.name, "missing")
             self._flags.show(item.name, "outside-expected")
 
-    def workers(self, ready: Callable[[], int]) -> Counter:
+    def workers(self, ready: Callable[[], int]) -> Tally:
         """Show how many workers are ``ready``, and return a counter of those that were replaced."""
-        gauge = Gauge("bedside_workers_ready", "Workers that patients may be sent to.", registry=self._registry)
+        gauge = Gauge("bedside_workers_ready", "Workers that patients may be sent to.", registry=self.registry)
         gauge.set_function(lambda: float(ready()))
-        return Counter("bedside_worker_restarts", "Workers that ended and were replaced.", registry=self._registry)
+        restarts = Tally("bedside_worker_restarts", "Workers that ended and were replaced.", ())
+        restarts.show()
+        self.registry.register(restarts)
+        return restarts
 
     def guarded(self, sources: Iterable[Believed], expires: Callable[[], float] | None) -> None:
         """Show, from the start, whether each source of what is believed is current, and every reason to refuse.
@@ -162,7 +167,7 @@ class Metrics:
             gauge = Gauge(
                 "bedside_tls_certificate_expiry_timestamp_seconds",
                 "When the certificate of the public port ends.",
-                registry=self._registry,
+                registry=self.registry,
             )
             gauge.set_function(expires)
         for source in sources:
@@ -195,11 +200,11 @@ class Metrics:
 
     def refused(self, reason: str) -> None:
         """Count a connection that was ended early; ``reason`` is one of ``REASONS``."""
-        self._refused.labels(reason if reason in REASONS else "bad-request").inc()
+        self._refused.add(reason if reason in REASONS else "bad-request")
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
 
 def _current(source: Believed) -> Callable[[], float]:

@@ -4,7 +4,7 @@ prometheus-client takes a lock for every number; on one thread nothing needs it.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -32,6 +32,17 @@ class Tally(Collector):
         for labels, count in self._counts.items():
             family.add_metric(labels, count)
         return [family]
+
+
+class Reading(Collector):
+    """A counter that is kept elsewhere, and read at a scrape."""
+
+    def __init__(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        self._name, self._documentation, self._read = name, documentation, read
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the family; called at a scrape."""
+        return [CounterMetricFamily(self._name, self._documentation, value=self._read())]
 
 
 class Distribution(Collector):

@@ -163,7 +163,7 @@ class Workers:
             if not worker.was_ready and not any(other.ready for other in self._workers.values()):
                 self._fail(worker, code)
                 return
-            self._restarts.inc()
+            self._restarts.add()
             pause = _FIRST_PAUSE if worker.was_ready else min(2 * pause, _LONGEST_PAUSE)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), pause)

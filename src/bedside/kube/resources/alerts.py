@@ -51,8 +51,10 @@ def prometheus_rule(plan: Plan) -> PrometheusRule:
     records = tuple(
         PrometheusRuleEntry(record=item["record"], expr=filled(item["expr"], plan)) for item in data["record"]
     )
-    audited = plan.contract.audit is not None
-    alerts = tuple(_alert(item, plan) for item in data["alert"] if audited or not item.get("audit"))
+    has = {"audit": plan.contract.audit is not None, "tls": plan.contract.serve.tls is not None}
+    alerts = tuple(
+        _alert(item, plan) for item in data["alert"] if all(there or not item.get(part) for part, there in has.items())
+    )
     return PrometheusRule(
         metadata=plan.metadata(labels=plan.settings.monitoring.labels),
         spec=PrometheusRuleSpec(groups=(RuleGroup(name=f"{plan.name}.rules", rules=(*records, *alerts)),)),
