@@ -30,6 +30,9 @@ from bedside.provenance.contents import File
 _ROWS: Final = 200
 """Rows of a table that are looked at."""
 
+_ENOUGH: Final = 1 << 17
+"""Bytes of a text that a table is looked for in: a header, and rows enough."""
+
 _SEVERAL: Final = 2
 """Rows that make a column of it, and not an example."""
 
@@ -219,7 +222,7 @@ def _is_person(item: Mapping[str, Any]) -> bool:
 
 
 def _table(file: File) -> Finding | None:
-    text = _text(file, 1 << 20)
+    text = _text(file, _ENOUGH)
     if text is None:
         return None
     for start, line in enumerate(islice(text.splitlines(), 5)):
