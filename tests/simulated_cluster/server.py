@@ -315,6 +315,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _forward(self, place: Place) -> None:
         port = int(self.query["ports"])
+        if self.headers["accept"] != "*/*":
+            raise Refused(406, "NotAcceptable", "only the following media types are accepted: */*")
         accept = base64.b64encode(hashlib.sha1(self.headers["sec-websocket-key"].encode() + _GUID).digest())
         self.send_response(101)
         for name, value in (

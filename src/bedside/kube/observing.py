@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bedside.errors import ClusterDenied, ClusterFailed, ClusterInterrupted
+from bedside.errors import ClusterFailed
 from bedside.kube import applying, asking, differences
 from bedside.kube.cluster import requests
 from bedside.kube.cluster.kinds import AUTOSCALER, DEPLOYMENT, EVENT, LEASE, POD, REPLICA_SET, Kind, Named, named
@@ -101,5 +101,5 @@ def _reason(session: Session, namespace: str, pod: Pod) -> str:
     """What a pod says of itself; nothing where it does not listen, or this account may not ask."""
     try:
         return asking.reason(session, namespace, pod.name)
-    except (ClusterInterrupted, ClusterDenied, ClusterFailed):
+    except ClusterFailed:
         return ""

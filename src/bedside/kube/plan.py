@@ -139,10 +139,12 @@ class Plan:
     @property
     def startup_failures(self) -> Number:
         """How often the startup probe may fail before the container is restarted."""
-        load = self.measured.load_seconds
-        budget = 30 + _SLOWER * load
+        load, share = self.measured.load_seconds, min(1.0, _cores(self.cpu))
+        budget = 30 + _SLOWER * load / share
+        slower = f", on {self.cpu} of a core" if share < 1 else ""
         why = (
-            f"loading and the golden replay took {load:.1f} s when packaging; {_SLOWER} times that and 30 s are allowed"
+            f"loading and the golden replay took {load:.1f} s when packaging; {_SLOWER} times that{slower} "
+            "and 30 s are allowed"
         )
         return Number(math.ceil(budget / _STARTUP_PERIOD), why)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bedside.errors import ClusterDenied, ClusterInterrupted, UsageError, VerificationFailed
+from bedside.errors import ClusterDenied, ClusterFailed, UsageError, VerificationFailed
 from bedside.findings import Finding, Severity
 from bedside.kube import asking, history, observing, records
 from bedside.kube.asking import Caller, Expected
@@ -179,7 +179,7 @@ def _pod(
     for attempt in range(_ATTEMPTS):
         try:
             verdict = asking.prove(session, namespace, pod.name, known, caller, turn)
-        except ClusterInterrupted as error:
+        except ClusterFailed as error:
             if attempt + 1 == _ATTEMPTS:
                 return f"it could not be asked: {error}"
             continue

@@ -164,6 +164,7 @@ def tunnel(session: Session, namespace: str, pod: str, port: int) -> Iterator[Tu
         ClusterInterrupted: There is no way to the pod now.
     """
     headers = {
+        "Accept": "*/*",  # anything narrower is answered 406
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",

@@ -139,6 +139,7 @@ class Container(Part, frozen=True, kw_only=True):
     liveness_probe: Probe
     readiness_probe: Probe
     lifecycle: Lifecycle
+    termination_message_policy: str
     security_context: SecurityContext
     volume_mounts: tuple[VolumeMount, ...]
 
@@ -257,6 +258,7 @@ def _container(plan: Plan) -> Container:
         liveness_probe=_probe("/livez", 10, timeout=5, failures=3),
         readiness_probe=_probe("/readyz", plan.readiness_period, timeout=2, failures=2),
         lifecycle=Lifecycle(pre_stop=LifecycleHandler(sleep=SleepAction(seconds=plan.pre_stop))),
+        termination_message_policy="FallbackToLogsOnError",
         security_context=SecurityContext(
             allow_privilege_escalation=False,
             capabilities=Capabilities(drop=("ALL",)),

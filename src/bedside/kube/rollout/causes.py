@@ -4,9 +4,10 @@ Each cause has a patience: the seconds that it may last before the rollout count
 or a node may mend by itself gets time; what no waiting mends gets none.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ _RESTARTS: Final = 3
 """Ends of a container after which it counts as crashing."""
 
 _LONGEST: Final = 300
+_REASON: Final = 80
 _SIGKILL: Final = 137
 
 
@@ -41,6 +43,7 @@ class Why(StrEnum):
     DEADLINE = "deadline"
     UNREACHABLE = "unreachable"
     FLAPPING = "flapping"
+    SLOW_START = "slow-start"
     STARTING = "starting"
 
 
@@ -80,6 +83,9 @@ UNVALIDATED: Final = frozenset(
 _AUDIT: Final = frozenset(
     {"recorder-unavailable", "audit-unavailable", "audit-unreadable", "audit-key-invalid", "audit-busy"}
 )
+ON_THE_WAY: Final = frozenset({"loading", "verifying"})
+"""Reasons that nothing is wrong with."""
+
 STARTING: Final = Cause(Why.STARTING, "starting")
 _PULL: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
 _NAME: Final = frozenset({"InvalidImageName", "ErrImageNeverPull"})
@@ -94,7 +100,7 @@ def of_pod(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]], said: st
     Args:
         pod: As the API server has it.
         events: Of this pod, the newest last.
-        said: The reason that the runtime gives on /readyz; empty where it was not asked.
+        said: The reason that the runtime gave last on /readyz; empty where it gave none.
     """
     status = pod.get("status") or {}
     if status.get("reason") == "Evicted" or status.get("phase") == "Failed":
@@ -104,7 +110,7 @@ def of_pod(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]], said: st
     if scheduled.get("status") == "False":
         return _unscheduled(_short(scheduled.get("message") or "no node takes it"))
     container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
-    found = _container(container, events)
+    found = _container(container, events, said)
     if found is not None:
         return found
     if ready(pod):
@@ -142,7 +148,7 @@ def of_reason(said: str) -> Cause:
             "Look at its volume and keys: space, mount, the Secret of [deploy.secrets].",
             120,
         )
-    if said in ("loading", "verifying"):
+    if said in ON_THE_WAY:
         return Cause(Why.STARTING, said)
     return Cause(Why.NOT_READY, f"not ready: {said}", "The pod's log says more.")
 
@@ -179,7 +185,7 @@ def _unscheduled(message: str) -> Cause:
     )
 
 
-def _container(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Cause | None:
+def _container(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]], said: str) -> Cause | None:
     state = status.get("state") or {}
     waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
     last = (status.get("lastState") or {}).get("terminated") or {}
@@ -207,9 +213,21 @@ def _container(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -
                 120,
             )
     crash = ended if ended.get("exitCode") else last if reason == "CrashLoopBackOff" or last.get("exitCode") else {}
+    restarts = int(status.get("restartCount", 0))
     if crash and not status.get("ready"):
-        return _ended(crash, int(status.get("restartCount", 0)))
-    return None
+        return _ended(crash, restarts, said)
+    killed = _said_last(events, {"Killing"}) if restarts and not status.get("ready") else ""
+    return _too_slow(killed, restarts) if "probe" in killed else None
+
+
+def _too_slow(message: str, restarts: int) -> Cause:
+    return Cause(
+        Why.SLOW_START,
+        f"it is killed and started again ({restarts} times): {_short(message)}",
+        "It takes longer than its probe allows, which is computed from what packaging measured: give it more "
+        "[deploy.resources] cpu, or a node that is less busy.",
+        0 if restarts >= _RESTARTS else FOREVER,
+    )
 
 
 def _pull(message: str) -> Cause:
@@ -222,9 +240,11 @@ def _pull(message: str) -> Cause:
     )
 
 
-def _ended(ended: Mapping[str, Any], restarts: int) -> Cause:
-    """What an end of the container's process means."""
-    code, text = int(ended.get("exitCode", 0)), _last_line(str(ended.get("message", "")))
+def _ended(ended: Mapping[str, Any], restarts: int, said: str) -> Cause:
+    """What an end of the container's process means; what it said of itself before says more than its exit code."""
+    code = int(ended.get("exitCode", 0))
+    reason, text = _last_words(str(ended.get("message", "")))
+    said = reason or said
     if ended.get("reason") == "OOMKilled":
         return Cause(
             Why.OUT_OF_MEMORY,
@@ -233,8 +253,9 @@ def _ended(ended: Mapping[str, Any], restarts: int) -> Cause:
             0 if restarts else 60,
         )
     tail = f": {text}" if text else ""
-    if "golden-mismatch" in text:
-        return of_reason("golden-mismatch")
+    if said == "golden-mismatch" or said in UNVALIDATED or said in _AUDIT:
+        known = of_reason(said)
+        return replace(known, text=f"{known.text}; it ended with {code}")
     if code == 3:
         return Cause(
             Why.UNVALIDATED,
@@ -260,9 +281,18 @@ def _said_last(events: Sequence[Mapping[str, Any]], reasons: set[str]) -> str:
     return next((str(item.get("message", "")) for item in reversed(events) if item.get("reason") in reasons), "")
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return _short(lines[-1]) if lines else ""
+def _last_words(text: str) -> tuple[str, str]:
+    """The reason in the runtime's last event that has one, and the last line that is no event."""
+    reason, words = "", ""
+    for line in text.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            words = line.strip() or words
+            continue
+        if isinstance(event, dict) and event.get("level") == "error":
+            reason = str(event.get("reason", ""))[:_REASON]
+    return reason, _short(words)
 
 
 def _short(text: object) -> str:

@@ -9,7 +9,7 @@ from bedside.errors import (
     BedsideError,
     ChangedMeanwhile,
     ClusterDenied,
-    ClusterInterrupted,
+    ClusterFailed,
     RolloutFailed,
     RolloutUnproven,
 )
@@ -19,6 +19,7 @@ from bedside.kube.clock import Clock
 from bedside.kube.cluster.kinds import DEPLOYMENT, EVENT, POD, REPLICA_SET
 from bedside.kube.cluster.session import Session
 from bedside.kube.cluster.watching import Observed, observing
+from bedside.kube.rollout import causes
 from bedside.kube.rollout.causes import Cause, Why
 from bedside.kube.rollout.picture import Picture, Pod, Sources, draw
 
@@ -236,7 +237,9 @@ class _Journey:
             verdict = asking.prove(
                 self.session, self.target.namespace, pod.name, self.expected, self.caller, self.turns - 1
             )
-        except ClusterInterrupted as error:
+        except ClusterDenied:
+            raise
+        except ClusterFailed as error:
             since, _ = self.silent.get(pod.run, (self.clock.now(), ""))
             self.silent[pod.run] = since, str(error)
             return
@@ -253,11 +256,11 @@ class _Journey:
         if not self._due(pod):
             return
         try:
-            self.said[pod.uid] = asking.reason(self.session, self.target.namespace, pod.name)
-        except ClusterInterrupted:
-            self.said.pop(pod.uid, None)
-        except ClusterDenied:
-            self.said.pop(pod.uid, None)
+            said = asking.reason(self.session, self.target.namespace, pod.name)
+            if said not in causes.ON_THE_WAY or pod.uid not in self.said:  # after a restart, the failure tells more
+                self.said[pod.uid] = said
+        except ClusterFailed:  # a courtesy: the cluster's own signs decide, and what it said before
+            return
 
 
 def failure(cause: Cause, pod: Pod | None, progress: Progress) -> BedsideError:
