@@ -4,7 +4,7 @@ UV     := .tools/bin/uv
 RUN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-runtime test-tools faults check fix lock docs clean
+.PHONY: help setup demo test test-runtime test-tools faults test-cluster check fix lock docs clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ test-tools: setup  ## All tests, with the model libraries present
 
 faults: setup  ## The long form of every fault test: kill -9, injected system calls, power cuts, every flipped bit
 	BEDSIDE_FAULTS=long $(RUN)/python -m pytest tests/faults runtime/tests/audit --timeout 7200
+
+test-cluster: setup  ## The scenarios of deploying on a real cluster: KUBECONFIG, BEDSIDE_TEST_REGISTRY (host:port), BEDSIDE_TEST_BASE
+	$(RUN)/python -m pytest tests/deploying/test_cluster.py --timeout 1800
 
 check: setup  ## Lint, types, floors, generated files, dependency count
 	$(RUN)/ruff check .
