@@ -225,7 +225,7 @@ class RealWorld:
         settings.write_text(f'schema = 1\n[model]\nname = "{NAME}"\n{text}')
         plan = plans(release, image, settings)[0]
         made = [json.loads(json.dumps(item.plain())) for item in objects(plan)]
-        due = expected(open_release(release))
+        due = expected(open_release(release), self.namespace)
         if fault == "answers otherwise":
             due = replace(due, cases=tuple(replace(case, expected=float(case.expected) / 2) for case in due.cases))
         deployment = next(item for item in made if item["kind"] == "Deployment")

@@ -52,7 +52,7 @@ class Stand:
         """A release of the model, and what its pods will answer."""
         root = self.directory / version
         release = projects.make(root, deploy, version=version, audit=None, **changes)
-        due = expected(open_release(release))
+        due = expected(open_release(release), "icu")
         answers: Any = {pods.key(case.inputs): (case.expected, due.output.band(case.expected)) for case in due.cases}
         self.cluster.releases[due.digest] = pods.Release(due.digest, version, answers)
         return release

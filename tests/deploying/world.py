@@ -266,7 +266,7 @@ class World:
         root = self.directory / str(next(self.counter))
         release = projects.make(root, settings, name=NAME, version=plain, audit=None)
         plan = plans(release, projects.IMAGE)[0]
-        due = expected(open_release(release))
+        due = expected(open_release(release), NAMESPACE)
         answers: Mapping[str, Any] = {
             pods.key(case.inputs): (case.expected, due.output.band(case.expected)) for case in due.cases
         }

@@ -38,7 +38,7 @@ def command(
     Left out, it is the one that was good before the one that runs. Its manifests are applied as they were recorded:
     labels, configuration and model agree again; and its pods answer golden cases before the command ends.
     """
-    known = expected(open_release(release)) if release is not None else None
+    known = expected(open_release(release), namespace or name) if release is not None else None
     with (
         wiring.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster,
         rollouts.watched() as watch,

@@ -116,13 +116,14 @@ def _running(
     """Prove what runs in a cluster."""
     release = open_release(Path(target)) if (Path(target) / FILE_NAME).is_file() else None
     name = release.contract.name if release is not None else target
-    wanted = expected(release) if release is not None else None
+    where = namespace or name
+    wanted = expected(release, where) if release is not None else None
     caller = rollouts.caller(**asked)
     with (
         wiring.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster,
         console.steps() as on_step,
     ):
-        served = verify_cluster(cluster.session, name, namespace or name, caller, wanted=wanted, on_pod=on_step)
+        served = verify_cluster(cluster.session, name, where, caller, wanted=wanted, on_pod=on_step)
     digest = served[0].pod.release
     console.done(f"{name}: {len(served)} pods, each answered a golden case as {digest[:19]}")
     if as_json:

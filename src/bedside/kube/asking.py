@@ -37,12 +37,14 @@ class Expected:
         output: What the model declares to answer; gives the bands.
         tolerance: Largest absolute difference to what the study recorded.
         cases: At least one, unless none was small enough to be kept.
+        name: That the pods' certificates hold, where their public port speaks TLS; empty where it does not.
     """
 
     digest: str
     output: Output
     tolerance: float
     cases: tuple[Case, ...]
+    name: str = ""
 
     def case(self, turn: int) -> Case:
         """Return the case whose turn it is."""
@@ -55,13 +57,11 @@ class Caller:
 
     Attributes:
         headers: Credentials, where the release asks for some.
-        tls: How the pod is believed, where its port speaks TLS.
-        name: The name that the pod's certificate must hold.
+        tls: Whom a pod's certificate must be signed by, and what is shown to it, where its port speaks TLS.
     """
 
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     tls: ssl.SSLContext | None = None
-    name: str = "localhost"
 
 
 NOBODY: Final = Caller()
@@ -93,11 +93,12 @@ def prove(session: Session, namespace: str, pod: str, expected: Expected, caller
         ClusterInterrupted: It cannot be asked now, or says that it is busy.
     """
     if not expected.cases:
-        reply = _exchange(session, namespace, pod, "GET", "/model", caller, None)
+        reply = _exchange(session, namespace, pod, "GET", "/model", caller, None, name=expected.name)
         _refuse_strangers(reply, pod, caller)
         return _identity(reply, expected)
     case = expected.case(turn)
-    reply = _exchange(session, namespace, pod, "POST", "/predict", caller, {"inputs": case.inputs})
+    asked = {"inputs": case.inputs}
+    reply = _exchange(session, namespace, pod, "POST", "/predict", caller, asked, name=expected.name)
     _refuse_strangers(reply, pod, caller)
     return judge(reply, expected, case)
 
@@ -162,6 +163,7 @@ def _exchange(
     body: Mapping[str, Any] | None,
     *,
     port: int = PORT,
+    name: str = "",
     timeout: Mapping[str, float] = _TIMEOUT,
 ) -> Reply:
     content = json.dumps(body, ensure_ascii=False).encode() if body is not None else b""
@@ -170,13 +172,13 @@ def _exchange(
         ("Connection", "close"),
         *caller.headers,
     ]
-    url = f"{'https' if caller.tls else 'http'}://{caller.name}:{port}{path}"
+    url = f"https://{name}:{port}{path}" if name else f"http://localhost:{port}{path}"
     extensions = {"timeout": dict(timeout)}
     try:
         with tunnel(session, namespace, pod, port) as stream:
             carrier: httpcore.NetworkStream = stream
-            if caller.tls is not None:
-                carrier = stream.start_tls(caller.tls, caller.name, timeout["connect"])
+            if name:
+                carrier = stream.start_tls(_trust(caller), name, timeout["connect"])
             origin = httpcore.URL(url).origin
             connection = httpcore.HTTP11Connection(origin, carrier)
             answer = connection.request(method, url, headers=headers, content=content, extensions=extensions)
@@ -188,6 +190,25 @@ def _exchange(
                 remedy="Name the authority of the pods' certificates with --pod-ca.",
             ) from None
         raise ClusterInterrupted(f"{pod} did not answer") from None
+
+
+def check(expected: Expected, caller: Caller) -> None:
+    """Refuse, before anything is done, to ask pods that speak TLS without knowing whom to believe.
+
+    Raises:
+        UsageError: With the option that says it.
+    """
+    if expected.name:
+        _trust(caller)
+
+
+def _trust(caller: Caller) -> ssl.SSLContext:
+    if caller.tls is None:
+        raise UsageError(
+            "the pods of this release speak TLS, and nothing says whom to believe",
+            remedy="Name the authority of their certificates with --pod-ca.",
+        )
+    return caller.tls
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

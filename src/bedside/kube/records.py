@@ -151,7 +151,11 @@ def decode(secret: Mapping[str, Any]) -> Record:
             by=value["by"],
             objects=tuple(value["objects"]),
             expected=Expected(
-                value["digest"], msgspec.convert(expected["output"], Output), float(expected["tolerance"]), cases
+                value["digest"],
+                msgspec.convert(expected["output"], Output),
+                float(expected["tolerance"]),
+                cases,
+                str(expected["name"]),
             ),
             state=State(metadata["labels"][STATE]),
             why=(metadata.get("annotations") or {}).get(_WHY, ""),
@@ -213,6 +217,7 @@ def _payload(record: Record) -> dict[str, Any]:
         "expected": {
             "output": msgspec.to_builtins(expected.output),
             "tolerance": expected.tolerance,
+            "name": expected.name,
             "cases": [
                 {"id": case.id, "inputs": dict(case.inputs), "expected": case.expected} for case in expected.cases
             ],

@@ -15,6 +15,7 @@ from bedside.image.registry import Repository
 from bedside.kube.asking import Case, Expected
 from bedside.kube.differences import Difference
 from bedside.kube.plan import Environment, Plan
+from bedside.kube.resources import service
 from bedside.kube.tree import objects
 from bedside.release.reading import Release, open_release
 from bedside.stages.manifests import by_digest, plans
@@ -106,7 +107,7 @@ def prepare(what: What, proofs: Proofs, watch: Watch) -> Order:
         version=plan.contract.version,
         image=plan.image,
         objects=tuple(item.plain() for item in objects(plan)),
-        expected=expected(open_release(what.release)),
+        expected=expected(open_release(what.release), plan.namespace),
     )
 
 
@@ -130,12 +131,13 @@ def check_image(reference: Reference, plan: Plan, repository: Repository) -> Non
         )
 
 
-def expected(release: Release) -> Expected:
-    """Return what pods of ``release`` must answer."""
+def expected(release: Release, namespace: str) -> Expected:
+    """Return what pods of ``release`` in ``namespace`` must answer, and the name that their certificates must hold."""
     contract = release.contract
     lines = (release.directory / contract.golden.path).read_bytes().splitlines()
     cases = tuple(_case(canonical.decode(line)) for line in lines if line.strip())
-    return Expected(f"sha256:{release.digest}", contract.output, contract.golden.tolerance, cases)
+    name = service.host_name(contract.name, namespace) if contract.serve.tls is not None else ""
+    return Expected(f"sha256:{release.digest}", contract.output, contract.golden.tolerance, cases, name)
 
 
 def _case(value: dict[str, Any]) -> Case:

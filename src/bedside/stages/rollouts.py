@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from bedside.errors import BedsideError, ChangedMeanwhile, DeployRunning
-from bedside.kube import applying, history, lock, preflight, records
+from bedside.kube import applying, asking, history, lock, preflight, records
 from bedside.kube.asking import NOBODY, Caller, Expected
 from bedside.kube.clock import Clock
 from bedside.kube.cluster import requests
@@ -116,6 +116,7 @@ def roll_out(cluster: Cluster, order: Order, choices: Choices, watch: Watch) -> 
     # 7. Take away what is no longer named, write down that it is good, and drop old records.
     # 8. Whatever fails after 4: apply the last good manifests again, follow them as well, write down the failure.
     session = cluster.session
+    asking.check(order.expected, choices.caller)
     cleared, differences = look(cluster, order, choices, watch)  # 1
     _apply_namespace(session, cleared.objects)  # 2
     watch.step("taking the lock")

@@ -134,6 +134,8 @@ def verify_cluster(
     if wanted is not None:
         expected[wanted.digest] = wanted
     due = wanted.digest if wanted is not None else picture.release
+    if due in expected:
+        asking.check(expected[due], caller)
     served, findings = [], [*_template(picture, due)]
     for turn, pod in enumerate(running):
         on_pod(f"asking {pod.name}")

@@ -2,6 +2,7 @@
 
 from bedside.kube.objects import Part, Resource
 from bedside.kube.plan import Plan
+from bedside.kube.resources import service
 
 
 class PolicyTargetReference(Part, frozen=True, kw_only=True):
@@ -50,7 +51,7 @@ def backend_tls_policy(plan: Plan, authority: str) -> BackendTLSPolicy:
             target_refs=(PolicyTargetReference(name=plan.name),),
             validation=BackendTLSPolicyValidation(
                 ca_certificate_refs=(AuthorityReference(name=authority),),
-                hostname=f"{plan.name}.{plan.namespace}.svc",
+                hostname=service.host_name(plan.name, plan.namespace),
             ),
         ),
     )

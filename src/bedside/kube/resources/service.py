@@ -44,3 +44,8 @@ def service(plan: Plan) -> Service:
     name = plan.port_name
     port = ServicePort(name=name, port=port_number(plan), target_port=name, app_protocol=name)
     return Service(metadata=plan.metadata(), spec=ServiceSpec(selector=plan.selector, ports=(port,)))
+
+
+def host_name(name: str, namespace: str) -> str:
+    """Return what the Service is called inside of the cluster; the pods' certificates hold it."""
+    return f"{name}.{namespace}.svc"
