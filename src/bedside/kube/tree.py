@@ -62,8 +62,16 @@ def _objects(plan: Plan) -> Iterator[Resource]:
     yield autoscaler(plan)
     yield from _entry(plan)
     if settings.monitoring.enabled:
+        yield from _monitoring(plan)
+
+
+def _monitoring(plan: Plan) -> Iterator[Resource]:
+    chosen = plan.settings.monitoring
+    if chosen.pod_monitor:
         yield pod_monitor(plan)
+    if chosen.alerts:
         yield prometheus_rule(plan)
+    if chosen.dashboard:
         yield dashboard(plan)
 
 

@@ -92,7 +92,10 @@ class IssuerSection(Section):
 class MonitoringSection(Section):
     """Prometheus Operator and Grafana."""
 
-    enabled: bool = Field(default=True, description="Write PodMonitor, PrometheusRule and dashboard.")
+    enabled: bool = Field(default=True, description="Write the three below; none of them where this is false.")
+    pod_monitor: bool = Field(default=True, description="PodMonitor: Prometheus reads the metrics.")
+    alerts: bool = Field(default=True, description="PrometheusRule: whom to wake.")
+    dashboard: bool = Field(default=True, description="Dashboard in a ConfigMap that Grafana's sidecar finds.")
     namespace: str = Field(default="monitoring", description="Where Prometheus runs; it may read the metrics.")
     labels: dict[str, str] = Field(
         default_factory=dict, description="Labels by which Prometheus finds rules and monitors."

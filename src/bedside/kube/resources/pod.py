@@ -162,6 +162,8 @@ class SecretVolumeSource(Part, frozen=True, kw_only=True):
 
     secret_name: str
     default_mode: int
+    optional: bool
+    """Whether a pod starts without it."""
 
 
 class Volume(Part, frozen=True, kw_only=True):
@@ -313,7 +315,7 @@ def _volumes(plan: Plan) -> tuple[tuple[Volume, VolumeMount], ...]:
 def _mounted(plan: Plan, item: secrets.KeyFiles) -> tuple[Volume, VolumeMount]:
     """The whole Secret as files: the kubelet replaces them when it changes, and the runtime reads them again."""
     name, mode = f"{item.purpose}-keys", Number(0o440, "octal 0440: the pod's group may read")
-    keys = SecretVolumeSource(secret_name=item.secret(plan), default_mode=mode)
+    keys = SecretVolumeSource(secret_name=item.secret(plan), default_mode=mode, optional=False)
     return Volume(name=name, secret=keys), VolumeMount(name=name, mount_path=item.folder, read_only=True)
 
 
