@@ -52,7 +52,7 @@ class Asking(Protocol):
 
         Args:
             rows: At least one.
-            deadline: When the answer is worth nothing any more, on the clock of the event loop, seconds.
+            deadline: When the answer is worth nothing any more, on the monotonic clock, seconds.
 
         Raises:
             DeadlineExceeded: It passed. Work that had not begun is never begun.
@@ -80,7 +80,7 @@ class Inline:
 
     async def predict(self, rows: Sequence[Row], deadline: float) -> Answered:
         """See ``Asking``."""
-        if asyncio.get_running_loop().time() > deadline:
+        if time.monotonic() > deadline:
             raise DeadlineExceeded("the deadline passed before the model was asked")
         return _asked(self._predictor, rows)
 
@@ -135,7 +135,7 @@ class Batching:
     async def predict(self, rows: Sequence[Row], deadline: float) -> Answered:
         """See ``Asking``."""
         loop = asyncio.get_running_loop()
-        if loop.time() > deadline:
+        if time.monotonic() > deadline:
             raise DeadlineExceeded("the deadline passed before the model was asked")
         request = _Request(rows, loop.create_future())
         self._queue.append(request)

@@ -1,6 +1,8 @@
 """From a model's raw value to a checked answer."""
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -15,24 +17,38 @@ class Answer(Struct, frozen=True):
     band: str | None
 
 
+BandOf: TypeAlias = Callable[[Scalar], str | None]
+"""Checks a raw value and names the band it falls in, ``None`` where there are no bands. Raises as `answer`."""
+
+
 def answer(output: Output, raw: Scalar) -> Answer:
     """Check ``raw`` against what ``output`` declares.
 
     Raises:
         OutputInvalid: NaN or infinite; a probability outside [0, 1]; a label where a number is declared.
     """
+    return Answer(raw, band_of(output)(raw))
+
+
+def band_of(output: Output) -> BandOf:
+    """Return `answer` for this one output, without what it finds out anew every time."""
     if output.type == "class":
-        return _label(raw)
-    if isinstance(raw, (str, bool)):
-        raise OutputInvalid(f"the model answers {output.name} with a label where a number is declared")
-    if not math.isfinite(raw):
-        raise OutputInvalid(f"the model answers {output.name} with NaN or infinity")
-    if output.type == "probability" and not 0.0 <= raw <= 1.0:
-        raise OutputInvalid(f"the model answers {output.name} with a probability outside [0, 1]")
-    return Answer(raw, output.band(raw))
+        return _label
+    low, high = (0.0, 1.0) if output.type == "probability" else (-math.inf, math.inf)
+    bands = output.band if output.bands else lambda _: None
+
+    def number(raw: Scalar) -> str | None:
+        if isinstance(raw, (str, bool)):
+            raise OutputInvalid(f"the model answers {output.name} with a label where a number is declared")
+        if not math.isfinite(raw):
+            raise OutputInvalid(f"the model answers {output.name} with NaN or infinity")
+        if not low <= raw <= high:
+            raise OutputInvalid(f"the model answers {output.name} with a probability outside [0, 1]")
+        return bands(raw)
+
+    return number
 
 
-def _label(raw: Scalar) -> Answer:
+def _label(raw: Scalar) -> None:
     if isinstance(raw, float) and not math.isfinite(raw):
         raise OutputInvalid("the model answers NaN or infinity where a class label is declared")
-    return Answer(raw, None)

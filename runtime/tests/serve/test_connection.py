@@ -60,6 +60,18 @@ def test_many_requests_in_one_piece_are_no_large_head(server: Served) -> None:
     assert set(statuses(said(server, WHOLE * 400 + WHOLE[:40], WHOLE[40:]))) == {200}
 
 
+def test_many_requests_behind_one_that_waits_are_answered_one_after_the_other() -> None:
+    model = Switchable()
+    with limited(model) as server, dialled(server) as connection:
+        model.gate.clear()
+        bad = HEAD + b"Content-Length: 2\r\n\r\n{}"
+        connection.sendall(WHOLE + bad * 1_000)
+        time.sleep(0.2)
+        model.gate.set()
+        connection.shutdown(socket.SHUT_WR)
+        assert statuses(rest(connection)) == [200] + [422] * 1_000
+
+
 def test_a_request_may_come_one_byte_at_a_time(server: Served) -> None:
     assert statuses(said(server, *[bytes([byte]) for byte in WHOLE], pause=0.0005)) == [200]
 

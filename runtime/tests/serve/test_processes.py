@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,19 @@ def test_probes_answer_while_a_prediction_blocks(tmp_path: Path) -> None:
         assert answers == []
         thread.join(10)
         assert answers[0][0] == 200
+
+
+def test_the_duration_of_an_answer_is_measured_finer_than_the_loop_s_own_clock(tmp_path: Path) -> None:
+    with running(tmp_path) as process:
+        process.wait_for("ready")
+        assert process.ask("POST", "/predict", json.dumps({"inputs": PATIENT}))[0] == 200
+        port = process.wait_for("listening")["admin_port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=15) as answer:
+            text = answer.read().decode()
+        line = next(line for line in text.splitlines() if "duration_seconds_sum" in line and "/predict" in line)
+        milliseconds = float(line.rsplit(" ", 1)[1]) * 1000
+        assert milliseconds > 0
+        assert milliseconds != round(milliseconds, 6)
 
 
 def test_an_idle_connection_is_closed_when_the_process_stops(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ uvicorn's class keeps its requests as *cycles*, answered in their order; `_Excha
 
 import asyncio
 import math
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from bedside_runtime.contract import Serve
-from bedside_runtime.serve import bodies, predicting
+from bedside_runtime.serve import bodies, eager, predicting
 from bedside_runtime.serve.auth.certificates import Peer, peer
 from bedside_runtime.serve.auth.gate import Gate
 from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
@@ -28,7 +29,7 @@ from bedside_runtime.serve.problems import RETRY_AFTER, Problem
 from bedside_runtime.service import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from uvicorn.server import ServerState
 
@@ -84,6 +85,22 @@ _NOBODY: Final = _Nobody()
 class _Exchange:
     """One request for predictions and its answer; looks to uvicorn like a cycle of its own."""
 
+    __slots__ = (
+        "before",
+        "body",
+        "connection",
+        "decision",
+        "disconnected",
+        "head",
+        "keep_alive",
+        "length",
+        "more_body",
+        "named",
+        "problem",
+        "received",
+        "response_complete",
+        "route",
+    )
     message_event = _NOBODY
 
     def __init__(
@@ -92,13 +109,14 @@ class _Exchange:
         before: Any,  # noqa: ANN401 - uvicorn's cycle or one of these
         keep_alive: bool,
         route: predicting.Route,
+        head: "Mapping[bytes, bytes]",
         decision: Decision,
     ) -> None:
         self.connection, self.before, self.keep_alive = connection, before, keep_alive
         self.route, self.named = route
         self.decision = decision
-        self.head: Mapping[bytes, bytes] = dict(reversed(connection.headers))  # the first of repeated ones
-        self.received = connection.loop.time()
+        self.head: Mapping[bytes, bytes] = head
+        self.received = time.monotonic()  # uvloop's own clock stands still while it works, and counts milliseconds
         self.body = bytearray()
         self.length = 0
         self.more_body = True
@@ -126,7 +144,7 @@ class _Exchange:
         else:
             caller = Caller(predicting.request_id(self.head), verdict.identity)
             reply = await wall.predictions.refuse(problem, caller, self.received)
-        wall.metrics.request(self.route, "POST", reply.status, self.connection.loop.time() - self.received)
+        wall.metrics.request(self.route, "POST", reply.status, time.monotonic() - self.received)
         self.connection.reply(self, reply)
 
 
@@ -148,8 +166,9 @@ class Connection(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
         self._in_head = False
         self._in_message = False
-        self._head_bytes = self._hosts = self._length = 0
         self._ended = False  # a message ended in the bytes that are being parsed
+        self._piece = 0  # how many these are
+        self._head: dict[bytes, bytes] = {}
         self._unparsed = 0  # bytes of a head that has not ended
         self._refused: Problem | None = None
         self._thrown_away = 0
@@ -175,6 +194,7 @@ class Connection(HttpToolsProtocol):
             self._throw_away(len(data))
             return
         self._ended = False
+        self._piece = len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -241,31 +261,24 @@ class Connection(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._in_head = self._in_message = True
-        self._head_bytes = self._hosts = self._length = 0
         self._expires = self.loop.time() + self.wall.limits.header_seconds
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head came."""
-        name = name.lower()
-        self.headers.append((name, value))
-        self._head_bytes += len(name) + len(value)
-        if name == b"host":
-            self._hosts += 1
-        elif name == b"content-length":
-            self._length = int(value)
-        elif name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is there: find out whose request it is."""
         if self._refused is not None:
             return
         self._in_head = False
+        self._head = dict(reversed(self.headers))  # the first of repeated ones
+        self._refused = self._wrong_head()
         self._unparsed = 0
         self._expires = self.loop.time() + self.wall.limits.body_seconds
-        self._refused = self._wrong_head()
         if self._refused is not None:
             return
+        self.expect_100_continue = self._head.get(b"expect", b"").lower() == b"100-continue"
         decision = self.wall.gate.decide(self.parser.get_method(), self.url, self.headers, self._shown)
         found = self._prediction()
         if found is None:
@@ -331,14 +344,14 @@ class Connection(HttpToolsProtocol):
             return
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
+        elif self.flow.read_paused:
             self.flow.resume_reading()
 
     def _queue(self, exchange: _Exchange) -> None:
         """Answer ``exchange`` now, or after those before it."""
         exchange.more_body = False
         if exchange.before is None or exchange.before.response_complete:
-            self._start_asgi_task(exchange, self.app)  # type: ignore[arg-type] # it looks like a cycle
+            eager.start(self.loop, exchange.run_asgi(self.app), self.tasks)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
@@ -364,17 +377,20 @@ class Connection(HttpToolsProtocol):
         return predicting.route(self.url.partition(b"?")[0])
 
     def _wrong_head(self) -> Problem | None:
-        if self._head_bytes + len(self.url) > MAX_HEAD:
+        head, fields = self._head, self.headers
+        if self._unparsed + self._piece > MAX_HEAD and _size(self.url, fields) > MAX_HEAD:
             return Problem("head-too-large")
-        if self._hosts != 1 and (self._hosts or self.parser.get_http_version() == "1.1"):
+        hosts = int(b"host" in head) if len(head) == len(fields) else [name for name, _ in fields].count(b"host")
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
             return Problem("bad-request")  # RFC 9112, section 3.2
-        return bodies.too_large(self.wall.limits.max_body) if self._length > self.wall.limits.max_body else None
+        limit = self.wall.limits.max_body
+        return bodies.too_large(limit) if int(head.get(b"content-length", b"0")) > limit else None
 
     def _begin(self, found: predicting.Route, decision: Decision) -> None:
         """Take the request as one for predictions."""
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         before = None if self.cycle is None or self.cycle.response_complete else self.cycle
-        self.cycle = _Exchange(self, before, keep_alive, found, decision)
+        self.cycle = _Exchange(self, before, keep_alive, found, self._head, decision)
         if not self.expect_100_continue:
             return
         if self.cycle.problem is not None:
@@ -433,3 +449,7 @@ class Connection(HttpToolsProtocol):
             self._close()
         else:
             self.cycle.keep_alive = False
+
+
+def _size(url: bytes, fields: "Iterable[tuple[bytes, bytes]]") -> int:
+    return len(url) + sum(len(name) + len(value) for name, value in fields)

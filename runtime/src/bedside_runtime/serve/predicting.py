@@ -8,7 +8,8 @@ import asyncio
 import itertools
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 from bedside_runtime.compiled import CompiledDecoder
 from bedside_runtime.errors import BedsideRuntimeError, Overloaded
-from bedside_runtime.inputs import InputDecoder, ValidRow
+from bedside_runtime.inputs import InputDecoder
 from bedside_runtime.serve import bodies, deadlines, inference, plain, problems
 from bedside_runtime.serve.allowance import Allowance
 from bedside_runtime.serve.auth.verdict import TURNED_AWAY
@@ -24,7 +25,7 @@ from bedside_runtime.serve.lifecycle import Lifecycle
 from bedside_runtime.serve.logs import EventLog, place
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.problems import STATUS, Problem, not_ready
-from bedside_runtime.service import Caller, Prediction, PredictionService, Recorder, Refused
+from bedside_runtime.service import Caller, PredictionService, Recorder, Refused
 
 PREDICT: Final = "/predict"
 INFER: Final = "/v2/models/{model}/infer"
@@ -66,7 +67,7 @@ class Asked(Struct, frozen=True):
         named: Model and version that the path names; ``None`` where it names none.
         head: Header names in lower case, and values; the first of those that are repeated.
         body: The body.
-        received: When its head had arrived, on the event loop's clock, seconds.
+        received: When its head had arrived, on the monotonic clock, seconds.
         identity: The authenticated caller; ``None`` where nobody authenticates.
     """
 
@@ -98,9 +99,10 @@ class Reply(Struct, frozen=True):
 
 def request_id(head: Mapping[bytes, bytes]) -> str:
     """Return the caller's ``X-Request-Id`` where it is a plain token, else a new one."""
-    sent = head.get(b"x-request-id", b"")
-    good = 0 < len(sent) <= _LONGEST_ID and _SAFE.issuperset(sent)
-    return sent.decode() if good else f"{_PROCESS}{next(_COUNTER):016x}"
+    sent = head.get(b"x-request-id")
+    if sent and len(sent) <= _LONGEST_ID and _SAFE.issuperset(sent):
+        return sent.decode()
+    return f"{_PROCESS}{next(_COUNTER):016x}"
 
 
 def route(path: bytes) -> Route | None:
@@ -147,7 +149,7 @@ class Predictions:
         """Record that somebody asked for a prediction and gets none, and return what is said."""
         recorder = self.recorder
         if recorder is not None and self._worth_recording(problem):
-            seconds = asyncio.get_running_loop().time() - received
+            seconds = time.monotonic() - received
             at_once = problem.code in _AT_ONCE
             status = STATUS[problem.code]
             await recorder.refused(Refused(caller, status, problem.recorded_as, seconds, at_once))
@@ -157,7 +159,7 @@ class Predictions:
         """Count those who may not ask, and say whether it goes into the log: strangers cannot fill its disk."""
         if problem.code not in TURNED_AWAY:
             return True
-        recorded = self._strangers.take(asyncio.get_running_loop().time())
+        recorded = self._strangers.take(time.monotonic())
         self._metrics.turned_away(problem.recorded_as, recorded=recorded)
         return recorded
 
@@ -214,7 +216,8 @@ class Predictions:
         rows = loaded.compiled.rows(asked.body)
         if rows is None:  # more than one patient, other units, or something is wrong with it
             rows = loaded.decoder.rows(plain.decode(asked.body, service.contract.serve.max_instances))
-        predictions = await self._predictions(service, rows, caller, deadline)
+        predictions = await service.predict(rows, caller, deadline)
+        self._metrics.answered(predictions)
         body = plain.encode(caller.request, service.contract, service.digest, predictions)
         return Reply(200, body, caller.request)
 
@@ -226,16 +229,10 @@ class Predictions:
         length = asked.head.get(b"inference-header-content-length")
         request = inference.decode(asked.body, None if length is None else length.decode("latin-1"), contract)
         rows = loaded.decoder.rows(request.instances)
-        predictions = await self._predictions(service, rows, caller, deadline)
-        body, headers = inference.encode(request, caller.request, contract, service.digest, predictions)
-        return Reply(200, body, caller.request, headers.pop("content-type"), tuple(headers.items()))
-
-    async def _predictions(
-        self, service: PredictionService, rows: Sequence[ValidRow], caller: Caller, deadline: float
-    ) -> Sequence[Prediction]:
         predictions = await service.predict(rows, caller, deadline)
         self._metrics.answered(predictions)
-        return predictions
+        body, headers = inference.encode(request, caller.request, contract, service.digest, predictions)
+        return Reply(200, body, caller.request, headers.pop("content-type"), tuple(headers.items()))
 
 
 def reply(problem: Problem, identity: str) -> Reply:
