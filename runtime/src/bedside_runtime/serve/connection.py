@@ -7,29 +7,26 @@ llhttp parses (through httptools), uvicorn keeps sockets, TLS and the ASGI appli
 - the head, the body and the silence between requests have a size and a time, and so has a client that does not read;
 - what is refused before it is a request gets a problem document too, and the connection ends.
 
-uvicorn's class keeps its requests as *cycles*, answered in their order; `_Exchange` is one of ours in its queue.
+uvicorn's class keeps its requests as *cycles*, answered in their order; `Exchange` is one of ours in its queue.
 """
 
 import asyncio
 import math
-import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from bedside_runtime.contract import Serve
 from bedside_runtime.serve import bodies, eager, predicting
 from bedside_runtime.serve.auth.certificates import Peer, peer
-from bedside_runtime.serve.auth.gate import Gate
-from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
-from bedside_runtime.serve.metrics import Metrics
-from bedside_runtime.serve.predicting import Asked, Predictions, Reply
+from bedside_runtime.serve.auth.verdict import DECISION, Decision
+from bedside_runtime.serve.exchange import Exchange
+from bedside_runtime.serve.predicting import Reply
 from bedside_runtime.serve.problems import RETRY_AFTER, Problem
-from bedside_runtime.service import Caller
+from bedside_runtime.serve.wall import Wall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from uvicorn.server import ServerState
 
@@ -40,119 +37,11 @@ SWEEP_SECONDS: Final = 0.25
 """How often connections are asked whether their time is up."""
 
 
-class Wall:
-    """What all connections of one port share.
-
-    Attributes:
-        predictions: Answers patients; ``None`` on a port that does not.
-        metrics: Counts requests, and connections that were refused.
-        gate: Decides which requests may go on.
-        limits: The release's settings, once they are known.
-        closing: Whether every answer says that the connection ends with it.
-    """
-
-    def __init__(self, predictions: Predictions | None, metrics: Metrics, gate: Gate) -> None:
-        self.predictions = predictions
-        self.metrics = metrics
-        self.gate = gate
-        self.limits = Serve()
-        self.closing = False
-        self._default: list[tuple[bytes, bytes]] = []
-        self._fields = b""
-
-    def fields(self, state: "ServerState") -> bytes:
-        """Return the header fields that the server itself adds to every answer; the date changes every second."""
-        if state.default_headers is not self._default:
-            self._default = state.default_headers
-            self._fields = b"".join([b"%b: %b\r\n" % field for field in self._default])
-        return self._fields
-
-    def protocol(self) -> type[HttpToolsProtocol]:
-        """Return the class that uvicorn makes one of for every connection."""
-        return type("Connection", (Connection,), {"wall": self})
-
-
-class _Nobody:
-    """Takes the place of the event that an ASGI application would wait for."""
-
-    def set(self) -> None:
-        """Wake nobody."""
-
-
-_NOBODY: Final = _Nobody()
-
-
-class _Exchange:
-    """One request for predictions and its answer; looks to uvicorn like a cycle of its own."""
-
-    __slots__ = (
-        "before",
-        "body",
-        "connection",
-        "decision",
-        "disconnected",
-        "head",
-        "keep_alive",
-        "length",
-        "more_body",
-        "named",
-        "problem",
-        "received",
-        "response_complete",
-        "route",
-    )
-    message_event = _NOBODY
-
-    def __init__(
-        self,
-        connection: "Connection",
-        before: Any,  # noqa: ANN401 - uvicorn's cycle or one of these
-        keep_alive: bool,
-        route: predicting.Route,
-        head: "Mapping[bytes, bytes]",
-        decision: Decision,
-    ) -> None:
-        self.connection, self.before, self.keep_alive = connection, before, keep_alive
-        self.route, self.named = route
-        self.decision = decision
-        self.head: Mapping[bytes, bytes] = head
-        self.received = time.monotonic()  # uvloop's own clock stands still while it works, and counts milliseconds
-        self.body = bytearray()
-        self.length = 0
-        self.more_body = True
-        self.response_complete = False
-        self.disconnected = False
-        self.problem = decision.refusal if isinstance(decision, Verdict) else None
-
-    def take(self, body: bytes) -> None:
-        """Take a part of the body; nothing is kept of a request that is refused."""
-        self.length += len(body)
-        if self.problem is None:
-            self.body += body
-
-    async def run_asgi(self, _application: object) -> None:
-        """Answer; the name is uvicorn's."""
-        wall = self.connection.wall
-        if wall.predictions is None:
-            raise AssertionError("only a port with predictions makes exchanges")
-        verdict = self.decision if isinstance(self.decision, Verdict) else await self.decision
-        problem = self.problem or verdict.refusal
-        if problem is None:
-            body = bytes(self.body)
-            asked = Asked(self.route, self.named, self.head, body, self.received, verdict.identity)
-            reply = await wall.predictions.answer(asked)
-        else:
-            caller = Caller(predicting.request_id(self.head), verdict.identity)
-            reply = await wall.predictions.refuse(problem, caller, self.received)
-        wall.metrics.request(self.route, "POST", reply.status, time.monotonic() - self.received)
-        self.connection.reply(self, reply)
-
-
 class Connection(HttpToolsProtocol):
     """See the module. One instance a connection."""
 
     wall: ClassVar[Wall]
-    cycle: Any  # uvicorn's cycle, an `_Exchange`, or None before the first request
+    cycle: Any  # uvicorn's cycle, an `Exchange`, or None before the first request
     pipeline: Any  # of them, those that wait for their turn
 
     def __init__(
@@ -292,7 +181,7 @@ class Connection(HttpToolsProtocol):
         """A part of the body came."""
         if self._refused is not None:
             return
-        if not isinstance(self.cycle, _Exchange):
+        if not isinstance(self.cycle, Exchange):
             super().on_body(body)
             return
         self.cycle.take(body)
@@ -307,7 +196,7 @@ class Connection(HttpToolsProtocol):
         self._ended = True
         self._expires = math.inf
         exchange = self.cycle
-        if not isinstance(exchange, _Exchange):
+        if not isinstance(exchange, Exchange):
             super().on_message_complete()
             if exchange.response_complete:  # it was answered before it had ended
                 self._wait_for_request()
@@ -316,7 +205,7 @@ class Connection(HttpToolsProtocol):
 
     # -- answers
 
-    def reply(self, exchange: _Exchange, reply: Reply) -> None:
+    def reply(self, exchange: Exchange, reply: Reply) -> None:
         """Send the answer of an exchange, in one write."""
         if exchange.disconnected or self.transport.is_closing():
             return
@@ -347,7 +236,7 @@ class Connection(HttpToolsProtocol):
         elif self.flow.read_paused:
             self.flow.resume_reading()
 
-    def _queue(self, exchange: _Exchange) -> None:
+    def _queue(self, exchange: Exchange) -> None:
         """Answer ``exchange`` now, or after those before it."""
         exchange.more_body = False
         if exchange.before is None or exchange.before.response_complete:
@@ -390,7 +279,7 @@ class Connection(HttpToolsProtocol):
         """Take the request as one for predictions."""
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         before = None if self.cycle is None or self.cycle.response_complete else self.cycle
-        self.cycle = _Exchange(self, before, keep_alive, found, self._head, decision)
+        self.cycle = Exchange(self, before, keep_alive, found, self._head, decision)
         if not self.expect_100_continue:
             return
         if self.cycle.problem is not None:
@@ -414,7 +303,7 @@ class Connection(HttpToolsProtocol):
         self._refused = problem
         self.wall.metrics.refused(problem.code)
         cycle = self.cycle
-        if isinstance(cycle, _Exchange) and cycle.more_body:  # somebody asked for a prediction and gets none
+        if isinstance(cycle, Exchange) and cycle.more_body:  # somebody asked for a prediction and gets none
             cycle.problem, cycle.keep_alive = problem, False
             self._queue(cycle)
         elif cycle is None or cycle.response_complete:
@@ -453,3 +342,8 @@ class Connection(HttpToolsProtocol):
 
 def _size(url: bytes, fields: "Iterable[tuple[bytes, bytes]]") -> int:
     return len(url) + sum(len(name) + len(value) for name, value in fields)
+
+
+def protocol(wall: Wall) -> type[Connection]:
+    """Return the class that uvicorn makes one of for every connection of a port."""
+    return type("Connection", (Connection,), {"wall": wall})

@@ -12,9 +12,10 @@ import uvicorn
 
 from bedside_runtime.errors import PortUnavailable
 from bedside_runtime.serve import bodies
-from bedside_runtime.serve.connection import Wall
+from bedside_runtime.serve.connection import protocol
 from bedside_runtime.serve.logs import EventLog
 from bedside_runtime.serve.probes import Report
+from bedside_runtime.serve.wall import Wall
 
 _BACKLOG = 2_048
 """Connections that may wait to be accepted."""
@@ -234,7 +235,7 @@ def configuration(application: Any, wall: Wall) -> uvicorn.Config:  # noqa: ANN4
     """Return how uvicorn serves ``application``."""
     return uvicorn.Config(
         application,
-        http=wall.protocol(),
+        http=protocol(wall),
         ws="none",
         lifespan="off",
         log_config=None,

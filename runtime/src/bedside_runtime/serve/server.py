@@ -24,13 +24,14 @@ from bedside_runtime.serve.app import Application
 from bedside_runtime.serve.auditing import Auditing
 from bedside_runtime.serve.auth.gate import Open, Shut
 from bedside_runtime.serve.auth.guard import Guard
-from bedside_runtime.serve.connection import SWEEP_SECONDS, Connection, Wall
+from bedside_runtime.serve.connection import SWEEP_SECONDS, Connection
 from bedside_runtime.serve.entrance import Entrance, Server
 from bedside_runtime.serve.lifecycle import Lifecycle, State
 from bedside_runtime.serve.logs import EventLog, silence_server
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Loaded, Predictions
 from bedside_runtime.serve.probes import Report
+from bedside_runtime.serve.wall import Wall
 from bedside_runtime.service import PredictionService, Recorder
 from bedside_runtime.signature import Verifies
 

@@ -24,7 +24,6 @@ from bedside_runtime.serve import server
 from bedside_runtime.serve.app import not_routed
 from bedside_runtime.serve.auth.gate import Open
 from bedside_runtime.serve.boundary import Boundary
-from bedside_runtime.serve.connection import Wall
 from bedside_runtime.serve.entrance import Accepting, Listening, Server, say_listening
 from bedside_runtime.serve.lifecycle import Lifecycle, State
 from bedside_runtime.serve.logs import EventLog, silence_server
@@ -32,6 +31,7 @@ from bedside_runtime.serve.merging import Merged
 from bedside_runtime.serve.metrics import CONTENT_TYPE, Metrics
 from bedside_runtime.serve.predicting import Predictions
 from bedside_runtime.serve.probes import Probes, Report
+from bedside_runtime.serve.wall import Wall
 from bedside_runtime.serve.worker import TERMINATED, Worker, environment
 
 _FIRST_PAUSE: Final = 0.2
