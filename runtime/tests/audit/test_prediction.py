@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from bedside_runtime import canonical
 from bedside_runtime.audit.prediction import Asked, CanonicalInputs, body, cell
 from bedside_runtime.inputs import Flag
+from bedside_runtime.service import Prediction
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 floats = st.floats(allow_nan=False, allow_infinity=False)
@@ -39,7 +40,7 @@ def test_a_row_is_written_as_the_canonical_encoder_writes_it(row: dict[str, Any]
 def test_a_body_is_written_as_the_canonical_encoder_writes_it(
     request: str, caller: str | None, duration: int, batch: int, outputs: list[tuple[Any, str | None, list[str]]]
 ) -> None:
-    rows = [(value, band, tuple(Flag("missing", name) for name in names)) for value, band, names in outputs]
+    rows = [Prediction(value, band, tuple(Flag("missing", name) for name in names)) for value, band, names in outputs]
     value = {
         "batch": batch,
         "caller": caller,

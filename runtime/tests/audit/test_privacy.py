@@ -11,10 +11,11 @@ from bedside_runtime.audit.prediction import Asked
 from bedside_runtime.audit.privacy import KeepsHmac, KeepsNothing, key_id, mac, read_hmac_key
 from bedside_runtime.audit.writer import Position
 from bedside_runtime.errors import AuditKeyInvalid
+from bedside_runtime.service import Prediction
 
 NAMES = ["age", "lactate", "admission", "ventilated"]
 ROW = (63, 1.5, "Emergency", True)
-ASKED = Asked("r-1", "ward-3", 12, 1, [(0.25, "low", ())])
+ASKED = Asked("r-1", "ward-3", 12, 1, [Prediction(0.25, "low", ())])
 KEY = bytes(range(32))
 
 

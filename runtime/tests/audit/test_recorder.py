@@ -46,7 +46,7 @@ def test_an_answer_is_recorded_with_who_what_and_how_long_and_without_its_inputs
     async def scenario(recorder: AuditRecorder) -> None:
         await asyncio.gather(*(recorder.record(entry(f"r-{number}")) for number in range(20)))
         assert recorder.healthy
-        await asyncio.to_thread(recorder.close)
+        await recorder.close()
 
     run(disk, scenario)
     data = b"".join(disk.files().values())
@@ -97,7 +97,7 @@ def test_a_caller_that_goes_away_is_recorded_all_the_same() -> None:
         await asyncio.sleep(0)
         task.cancel()
         await recorder.record(entry("r-2"))
-        await asyncio.to_thread(recorder.close)
+        await recorder.close()
         gc.collect()
 
     run(disk, scenario)
@@ -110,7 +110,7 @@ def test_refusals_and_changes_are_recorded() -> None:
     async def scenario(recorder: AuditRecorder) -> None:
         await recorder.changed("start")
         await recorder.refused(Refused(Caller("r-1"), 422, "invalid-inputs", 15e-6))
-        await asyncio.to_thread(recorder.close)
+        await recorder.close()
         await recorder.changed("drain")
 
     run(disk, scenario)
@@ -128,7 +128,7 @@ def test_an_answer_too_large_for_a_record_is_refused_and_the_log_lives_on() -> N
         with pytest.raises(RecordTooLarge):
             await recorder.record(many)
         await recorder.record(entry("r-2"))
-        await asyncio.to_thread(recorder.close)
+        await recorder.close()
 
     run(disk, scenario)
     assert judged(disk).verdict is Verdict.INTACT

@@ -79,7 +79,9 @@ def link(head: Head, body: bytes, time: str, mono: int) -> tuple[bytes, Head]:
     """
     before = b'{"body":%b,' % body
     after = b'"mono":%d,"prev":"%b","seq":%d,"time":"%b"}' % (mono, head.hash.encode(), head.records, time.encode())
-    digest = hashlib.sha256(before + after).hexdigest()
+    hashed = hashlib.sha256(before)
+    hashed.update(after)
+    digest = hashed.hexdigest()
     return b'%b"hash":"%b",%b\n' % (before, digest.encode(), after), Head(head.records + 1, digest)
 
 

@@ -18,11 +18,19 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clocks of the machine."""
+    """The clocks of the machine. The text of a second is made once."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
 
     def utc(self) -> str:
         """See `Clock`."""
-        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        second, nanos = divmod(time.time_ns(), 1_000_000_000)
+        if second != self._second:
+            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._second = second
+        return f"{self._text}.{nanos // 1000:06d}Z"
 
     def mono(self) -> int:
         """See `Clock`."""

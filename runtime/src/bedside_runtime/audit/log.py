@@ -18,7 +18,7 @@ Deliver: TypeAlias = Callable[[Sequence[Ticket], AuditUnavailable | None], None]
 State: TypeAlias = Literal["open", "space-low", "failed", "closed"]
 
 _LARGEST_GROUP: Final = 1_024
-"""Most entries of one group; a bound on how long the first of them waits."""
+"""As many entries make a group, whatever still waits; a bound on how long the first of them waits."""
 
 _TICK: Final = 1.0
 """Seconds between two looks at the clock and the free space."""
@@ -44,7 +44,7 @@ class AuditLog(Generic[Ticket]):
         self._deliver = deliver
         self._on_failure = on_failure
         self._tick_seconds = tick_seconds
-        self._queue: queue.SimpleQueue[tuple[Entry, Ticket] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Sequence[tuple[Entry, Ticket]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._lock = threading.Lock()
         self._closing = False
@@ -81,8 +81,8 @@ class AuditLog(Generic[Ticket]):
         """Whether checkpoints are signed."""
         return self._writer.signed
 
-    def submit(self, entry: Entry, ticket: Ticket) -> None:
-        """Hand in ``entry``; ``deliver`` gets ``ticket`` when its fate is known.
+    def submit(self, entries: Sequence[tuple[Entry, Ticket]]) -> None:
+        """Hand in entries, each with a ticket that ``deliver`` gets when its fate is known.
 
         Raises:
             AuditUnavailable: The log is closed or has latched; nothing was handed in.
@@ -90,7 +90,7 @@ class AuditLog(Generic[Ticket]):
         with self._lock:
             if self._closing or self._writer.failure is not None:
                 raise AuditUnavailable(self._writer.failure or "the audit log is closed")
-            self._queue.put((entry, ticket))
+            self._queue.put(entries)
 
     def close(self) -> None:
         """Write what was handed in, end the segment with a checkpoint, and stop.
@@ -124,14 +124,14 @@ class AuditLog(Generic[Ticket]):
             self._ended.set()
 
     def _gather(self, group: list[tuple[Entry, Ticket]]) -> bool:
-        """Wait for an entry, then take all that wait. Returns ``False`` when the log is being closed."""
+        """Wait for entries, then take all that wait. Returns ``False`` when the log is being closed."""
         try:
-            item = self._queue.get(timeout=self._tick_seconds)
-            while item is not None:
-                group.append(item)
+            entries = self._queue.get(timeout=self._tick_seconds)
+            while entries is not None:
+                group.extend(entries)
                 if len(group) >= _LARGEST_GROUP:
                     return True
-                item = self._queue.get_nowait()
+                entries = self._queue.get_nowait()
         except queue.Empty:
             return True
         return False
@@ -153,9 +153,7 @@ class AuditLog(Generic[Ticket]):
             self._writer.fail(reason)
             waiting = [ticket for _, ticket in group]
             while not self._queue.empty():
-                item = self._queue.get_nowait()
-                if item is not None:
-                    waiting.append(item[1])
+                waiting += [ticket for _, ticket in self._queue.get_nowait() or ()]
         self._on_failure(reason)
         if waiting:
             self._deliver(waiting, AuditUnavailable(reason))

@@ -5,8 +5,9 @@ numbers are written as RFC 8785 has them. A property test holds it byte for byte
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from types import MappingProxyType, NoneType
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Raw, Struct
@@ -16,6 +17,8 @@ from bedside_runtime.contract import Cell, Row, Scalar
 from bedside_runtime.inputs import Flag
 
 _EXACT: Final = 2**53
+_E, _N = b"en"
+"""What an exponent and ``null`` are known by."""
 
 
 class Answered(Struct, frozen=True):
@@ -40,6 +43,25 @@ class _Prediction(Struct, frozen=True):
     request: str
 
 
+class Output(Protocol):
+    """One answered row."""
+
+    @property
+    def value(self) -> Scalar:
+        """What was answered."""
+        ...
+
+    @property
+    def band(self) -> str | None:
+        """Its band, where the output has bands."""
+        ...
+
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        """What was noticed about the inputs."""
+        ...
+
+
 class Asked(Struct, frozen=True):
     """Of one request, all but its inputs.
 
@@ -48,14 +70,14 @@ class Asked(Struct, frozen=True):
         caller: Authenticated caller; ``None`` where nobody authenticates.
         duration_us: Microseconds that the model's call took.
         batch: Rows that this call answered, those of other requests included.
-        outputs: Value, band and flags of each row.
+        outputs: One a row.
     """
 
     request: str
     caller: str | None
     duration_us: int
     batch: int
-    outputs: Sequence[tuple[Scalar, str | None, tuple[Flag, ...]]]
+    outputs: Sequence[Output]
 
 
 def body(asked: Asked, inputs: bytes, release: str, image: str | None) -> bytes:
@@ -67,7 +89,7 @@ def body(asked: Asked, inputs: bytes, release: str, image: str | None) -> bytes:
         release: Release digest.
         image: Image digest.
     """
-    outputs = [Answered(band, flags, Raw(cell(value))) for value, band, flags in asked.outputs]
+    outputs = [Answered(item.band, item.flags, Raw(cell(item.value))) for item in asked.outputs]
     return msgspec.json.encode(
         _Prediction(
             asked.batch,
@@ -88,11 +110,13 @@ class CanonicalInputs:
 
     def __init__(self, names: Sequence[str]) -> None:
         order = sorted(range(len(names)), key=lambda index: names[index].encode("utf-16-be"))
-        self._parts = tuple((index, msgspec.json.encode(names[index]) + b":") for index in order)
+        self._ordered: Callable[[Row], Row] = itemgetter(*order) if len(order) > 1 else tuple
+        keys = [msgspec.json.encode(names[index]).replace(b"%", b"%%") for index in order]
+        self._template = b"{%b}" % b",".join([key + b":%b" for key in keys])
 
     def row(self, cells: Row) -> bytes:
         """Return the canonical object of one row."""
-        return b"{%b}" % b",".join([name + cell(cells[index]) for index, name in self._parts])
+        return self._template % tuple([_WRITE[type(value)](value) for value in self._ordered(cells)])
 
     def rows(self, rows: Sequence[Row]) -> bytes:
         """Return the canonical array of all rows."""
@@ -105,11 +129,11 @@ def cell(value: Cell) -> bytes:
 
 
 def _float(value: float) -> bytes:
-    """ECMAScript's shortest form. Python's agrees with it but for exponents, ``.0`` and the sign of zero."""
-    text = repr(value)
-    if "e" in text or "n" in text:
-        return canonical.encode(value)
-    return (text[:-2] if text.endswith(".0") else text).encode() if value else b"0"
+    """ECMAScript's shortest form. msgspec's agrees with it but for whole numbers, exponents and what is no number."""
+    if value.is_integer():
+        return b"%d" % value if -_EXACT < value < _EXACT else canonical.encode(value)
+    text = msgspec.json.encode(value)
+    return canonical.encode(value) if _E in text or _N in text else text
 
 
 def _integer(value: int) -> bytes:

@@ -36,6 +36,7 @@ class AuditRecorder:
         self._on_latch = on_latch
         self.unrecorded = 0
         self._unawaited = 0
+        self._gathered: list[tuple[Entry, _Waiting]] = []
 
     def open(self) -> None:
         """Open the log; blocking.
@@ -72,13 +73,13 @@ class AuditRecorder:
             AuditUnavailable: It is not, and never will be; nobody may be answered.
             RecordTooLarge: It does not fit into one record.
         """
-        outputs = [(item.value, item.band, item.flags) for item in entry.predictions]
-        asked = Asked(entry.caller.request, entry.caller.identity, round(entry.seconds * 1e6), entry.batch, outputs)
+        caller, micros = entry.caller, round(entry.seconds * 1e6)
+        asked = Asked(caller.request, caller.identity, micros, entry.batch, entry.predictions)
         made = self._keeper.entry(asked, [row.cells for row in entry.rows])
         if isinstance(made, bytes) and len(made) > MAX_BODY:
             raise RecordTooLarge("the answer does not fit into one record")
         try:
-            await self._durable(made)
+            await self._hand_in(made)
         except AuditUnavailable:
             if not self.alarm:
                 raise
@@ -94,9 +95,8 @@ class AuditRecorder:
         micros = round(refused.seconds * 1e6)
         body = Refusal(caller.request, caller.identity, refused.status, refused.code, micros)
         if refused.at_once and self._unawaited < _MOST_UNAWAITED:
-            with contextlib.suppress(AuditUnavailable):
-                self._hand_in(encode(body)).add_done_callback(self._written)
-                self._unawaited += 1
+            self._unawaited += 1
+            self._hand_in(encode(body)).add_done_callback(self._written)
             return
         await self._note(body)
 
@@ -107,23 +107,32 @@ class AuditRecorder:
 
     async def _note(self, body: Refusal | Lifecycle) -> None:
         with contextlib.suppress(AuditUnavailable):
-            await self._durable(encode(body))
+            await self._hand_in(encode(body))
 
-    def close(self) -> None:
-        """Write what waits, end the segment with a checkpoint; blocking.
+    async def close(self) -> None:
+        """Write what waits, end the segment with a checkpoint.
 
         Raises:
             AuditUnavailable: The log has latched.
         """
-        self._log.close()
-
-    async def _durable(self, entry: Entry) -> None:
-        await self._hand_in(entry)
+        self._hand_over()
+        await asyncio.to_thread(self._log.close)
 
     def _hand_in(self, entry: Entry) -> _Waiting:
+        """Gather ``entry``; all of one turn of the loop are handed over together, which wakes the log's thread once."""
         waiting: _Waiting = self._loop.create_future()
-        self._log.submit(entry, waiting)
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append((entry, waiting))
         return waiting
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        try:
+            if gathered:
+                self._log.submit(gathered)
+        except AuditUnavailable as error:
+            _resolve([waiting for _, waiting in gathered], error)
 
     def _written(self, waiting: _Waiting) -> None:
         self._unawaited -= 1

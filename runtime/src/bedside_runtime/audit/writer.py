@@ -86,6 +86,7 @@ class Writer:
         self._size = self._reserved = 0
         self._reserves = True
         self._unsigned = 0
+        self._now, self._utc = 0, ""
         self._opened = self._signed_at = self._heard_at = 0
         self._pending: list[bytes] = []
         self._notes: list[str] = []
@@ -154,6 +155,7 @@ class Writer:
     def _guarded(self, step: Callable[[], _Result]) -> _Result:
         if self._failure is not None:
             raise AuditUnavailable(self._failure)
+        self._now, self._utc = self._clock.mono(), self._clock.utc()  # one reading for all records of one call
         try:
             return step()
         except OSError as error:
@@ -171,7 +173,7 @@ class Writer:
         self._size = self._reserved = 0
         self._reserves = True
         self._reserve(self._settings.reserve_bytes)
-        self._opened = self._signed_at = self._clock.mono()
+        self._opened = self._signed_at = self._now
         payload = self._keeping.begin(self._identity.pod, found.number)
         key = str(self._signer.key) if self._signer else None
         promises = self._settings.promises
@@ -206,17 +208,16 @@ class Writer:
 
     def _tick(self, *, ready: bool) -> None:
         self.space_is_low = self._disk.free() < self._settings.low_water_bytes
-        now = self._clock.mono()
-        if now - self._heard_at >= _us(self._settings.promises.heartbeat_seconds):
+        if self._now - self._heard_at >= _us(self._settings.promises.heartbeat_seconds):
             self._append([record.encode(record.Heartbeat(ready))])
         elif self._checkpoint_is_due():
             self._checkpoint()
             self._commit()
-        if now - self._opened >= _us(self._settings.segment_seconds):
+        if self._now - self._opened >= _us(self._settings.segment_seconds):
             self._rotate()
 
     def _checkpoint_is_due(self) -> bool:
-        waited = self._clock.mono() - self._signed_at
+        waited = self._now - self._signed_at
         return self._unsigned > 0 and waited >= _us(self._settings.promises.checkpoint_seconds)
 
     def _rotate(self) -> None:
@@ -234,9 +235,8 @@ class Writer:
 
     def _link(self, body: bytes) -> int:
         """Chain one body; it is written with the next `_write`. Returns the line's length."""
-        now = self._clock.mono()
-        line, self._head = link(self._head, body, self._clock.utc(), now)
-        self._heard_at = now
+        line, self._head = link(self._head, body, self._utc, self._now)
+        self._heard_at = self._now
         self._unsigned += 1
         self._pending.append(line)
         return len(line)
@@ -248,7 +248,7 @@ class Writer:
         self._link(record.encode(record.Checkpoint(note)))
         self._notes.append(note)
         self._unsigned = 0
-        self._signed_at = self._clock.mono()
+        self._signed_at = self._now
 
     def _commit(self) -> None:
         if self._pending:

@@ -68,7 +68,7 @@ class Auditing:
         if self._recorder is None:
             return True
         try:
-            await asyncio.to_thread(self._recorder.close)
+            await self._recorder.close()
         except AuditUnavailable:
             return False
         return True

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import math
 import os
 import signal
@@ -269,9 +270,13 @@ def serve(load: Load, entrance: Entrance, guard: Guard, log: EventLog, *, local:
 
 def release(directory: Path, digest: str | None, key: Verifies | None = None) -> Load:
     """Return how to load the release in ``directory``: of ``digest``, and signed with ``key``, where they are given."""
-    return lambda on_stage, on_contract: loading.load(
-        directory, on_stage=on_stage, on_contract=on_contract, digest=digest, key=key
-    )
+
+    def load(on_stage: OnStage, on_contract: OnContract) -> loading.Loaded:
+        loaded = loading.load(directory, on_stage=on_stage, on_contract=on_contract, digest=digest, key=key)
+        gc.freeze()  # model and libraries stay: going through all of them now and then would hold up every answer
+        return loaded
+
+    return load
 
 
 def end(exit_code: int) -> NoReturn:
