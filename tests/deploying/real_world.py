@@ -72,16 +72,19 @@ class Workshop:
             assert run(["package", str(project)]) == 0
         return next((project / "dist").iterdir())
 
-    def release(self, version: str, *, mismatch: bool = False) -> Path:
-        """The same model under another version; with ``mismatch``, a golden case expects what it does not answer."""
+    def release(self, version: str, *, mismatch: bool = False, **changes: Any) -> Path:
+        """The same model under another version; with ``mismatch``, a golden case expects what it does not answer.
+
+        ``changes`` are of the contract; `auth` is of its part for serving.
+        """
         target = self.directory / f"{version}{'-mismatch' if mismatch else ''}" / "dist" / f"{NAME}-{version}"
         if target.exists():
             return target
         shutil.copytree(self.first(), target)
         contract = decode((target / "contract.json").read_bytes())
-        quick = {"self_check_seconds": 1.0, "drain_seconds": 2.0, "auth": Auth(acknowledged="mesh terminates it")}
-        serve = msgspec.structs.replace(contract.serve, **quick)
-        contract = msgspec.structs.replace(contract, version=version, serve=serve)
+        auth = changes.pop("auth", Auth(acknowledged="mesh terminates it"))
+        serve = msgspec.structs.replace(contract.serve, self_check_seconds=1.0, drain_seconds=2.0, auth=auth)
+        contract = msgspec.structs.replace(contract, version=version, serve=serve, **changes)
         if mismatch:
             contract = _mismatched(target, contract)
         data = encode(contract)
@@ -94,14 +97,20 @@ class Workshop:
         """The image of a release, in the registry; by digest."""
         digest = open_release(release).digest
         if digest not in self.images:
-            layout = self.directory / f"{digest[:12]}.oci"
-            assert run(["build", str(release), "--base", self.base, "-o", str(layout)]) == 0
+            layout, image = self.layout(release)
             tag = f"{self.registry}/icu/mortality:{digest[:12]}"
             plain = ["--plain-http"] if self.registry.startswith(("127.", "localhost")) else []
             assert run(["push", str(layout), tag, *plain]) == 0
-            index = json.loads((layout / "index.json").read_bytes())
-            self.images[digest] = f"{self.registry}/icu/mortality@{index['manifests'][0]['digest']}"
+            self.images[digest] = f"{self.registry}/icu/mortality@{image}"
         return self.images[digest]
+
+    def layout(self, release: Path) -> tuple[Path, str]:
+        """The image of a release in a layout, and its digest."""
+        layout = self.directory / f"{open_release(release).digest[:12]}.oci"
+        if not layout.exists():
+            assert run(["build", str(release), "--base", self.base, "-o", str(layout)]) == 0
+        index = json.loads((layout / "index.json").read_bytes())
+        return layout, index["manifests"][0]["digest"]
 
 
 def _mismatched(release: Path, contract: Contract) -> Contract:

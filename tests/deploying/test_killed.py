@@ -147,3 +147,31 @@ def test_the_one_who_comes_second_is_told_who_is_at_work(tmp_path: Path) -> None
         assert second.error.exit_code == 1
         assert isinstance(world.error, BedsideError), "the first went on undisturbed"
         world.agrees("1.0.0")
+
+
+def test_who_loses_the_lock_in_the_middle_changes_nothing_more(tmp_path: Path) -> None:
+    """Somebody took over: bringing the last good release back now would undo what they do."""
+    with running() as cluster:
+        world = World(cluster, tmp_path, clock=Clock, lease=100.0)
+        world.runs("1.0.0")
+        world.pods("1.1.0", "never gets ready")
+        first = threading.Thread(target=lambda: world.deploy("1.1.0"))
+        world.order("1.1.0")
+        first.start()
+        while "waiting for the pods" not in world.said:
+            assert first.is_alive()
+        with cluster.store.lock:
+            lease = cluster.store.get("coordination.k8s.io/v1/leases", "icu", "icu-test-deploy")
+            assert lease is not None
+            cluster.store.update(
+                "coordination.k8s.io/v1/leases",
+                lease,
+                lambda item: item["spec"].update(holderIdentity="another@elsewhere"),
+            )
+            cluster.seen.clear()
+        first.join(120)
+        assert world.error is not None
+        assert "the lock on this deployment was lost" in str(world.error)
+        changed = [item for item in cluster.seen if item[0] in ("PATCH", "DELETE")]
+        assert changed == []
+        world.record("1.1.0", "pending")
