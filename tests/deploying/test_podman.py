@@ -1,9 +1,9 @@
 """The rendered YAML without a cluster: `podman kube play`, as far as it goes.
 
-podman 4.3 leaves out readiness and startup probes, preStop and the grace period, asks the others with a curl that the
-image has not got, publishes each containerPort on all addresses of the machine, and writes the values of a Secret without
-decoding them. So ports and probes are taken out here, and the values are decoded in place. What is left is what a pod
-is: image by digest, user, read-only root, capabilities, limits, claims, Secrets as files.
+podman 4.3 leaves out readiness and startup probes, preStop and the grace period, asks the others with a curl that
+the image has not got, publishes each containerPort on all addresses of the machine, and writes the values of a
+Secret without decoding them. So ports and probes are taken out here, and the values are decoded in place. What is
+left is what a pod is: image by digest, user, read-only root, capabilities, limits, claims, Secrets as files.
 """
 
 import base64

@@ -122,13 +122,18 @@ def watched() -> Iterator[Watch]:
             if not board.draw(_title(progress), _COLUMNS, [_row(pod, progress) for pod in progress.picture.pods]):
                 lines.tell(progress)
 
-        yield Watch(
+        watch = Watch(
             step=board.note,
             warning=lambda text: board.note(f"warning: {text}"),
             note=board.note,
             difference=show_difference,
             progress=progress,
         )
+        try:
+            yield watch
+        except KeyboardInterrupt:
+            board.note("what was applied goes on in the cluster: run the command again to end it right, or roll back")
+            raise
 
 
 class _Lines:
