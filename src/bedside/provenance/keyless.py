@@ -73,7 +73,7 @@ def identifies(bundle: Bundle, identity: Identity) -> bool:
     try:
         read = models.Bundle.from_json(bundle.data)
         kind, payload = verifier.verify_dsse(read, policy.Identity(identity=identity.subject, issuer=identity.issuer))
-    except (errors.VerificationError, models.InvalidBundle):
+    except (errors.VerificationError, models.InvalidBundle, ValueError):  # ValueError: its certificate is none
         return False
     if (kind, payload) != (bundle.envelope.payload_type, bundle.envelope.payload):
         raise NotTrusted("a bundle says one thing to one reader and another thing to another")
