@@ -22,6 +22,7 @@ from bedside.image.layout import Layout, open_layout
 from bedside.image.reference import Reference
 from bedside.image.registry import Repository
 from bedside.locking import lockfile
+from bedside.provenance import statements
 from bedside.stages.build import Assembled, Builder, assembled
 from bedside.stages.package import package
 from bedside_runtime import canonical
@@ -107,7 +108,8 @@ def test_no_path_of_the_building_machine_is_in_the_image(built: tuple[Assembled,
 
 def test_an_image_has_no_name_before_it_was_proven(built: tuple[Assembled, Path]) -> None:
     listed = open_layout(built[1] / "image").index().manifests
-    assert [item.annotations for item in listed] == [{}]
+    assert [item.annotations for item in listed if item.artifact_type is None] == [{}]
+    assert [item.artifact_type for item in listed if item.artifact_type is not None] == [statements.MEDIA_TYPE]
 
 
 def test_a_new_model_is_built_in_seconds_and_moves_its_layer_alone(

@@ -20,8 +20,8 @@ def command(target: str, output: Path | None, image: str | None, ca_file: Path |
     """Write what TARGET is made of as CycloneDX 1.6: the layout of an image, or HOST/REPOSITORY@sha256:....
 
     Packages of the operating system, Python distributions, and the model with its card, with their licenses. The same
-    image gives the same bytes. `bedside build` leaves the document beside the image already; in a layout this puts it
-    there again. `bedside sign` signs it, and `bedside push` takes it along.
+    image gives the same bytes. In a layout the document is left beside the image too, where scanners look for it;
+    `bedside sign` signs it, and `bedside push` takes it along.
     """
     opened = wiring.whole_image(target, name=image, ca_file=ca_file, plain_http=plain_http, on_wait=console.note)
     with opened as (layout, descriptor):

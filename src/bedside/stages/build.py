@@ -28,6 +28,7 @@ from bedside.locking import lockfile, runtime_wheel
 from bedside.locking import uv as resolver
 from bedside.locking.uv import Uv
 from bedside.release.reading import Release, describe, open_release
+from bedside.stages.sbom import leave_provenance
 from bedside.stages.verify import check_files
 from bedside_runtime.contract import File as ReleaseFile
 from bedside_runtime.signature import FILE_NAME as SIGNATURE
@@ -117,7 +118,7 @@ def assembled(
     # 2. The base, by digest; its Python is the one that the release needs.
     # 3. The plan. From here on nothing is decided any more.
     # 4. Each layer, from the cache or anew; each file of the release is compared once more as it is written.
-    # 5. Config and manifest. The image has no name: that comes with the proof.
+    # 5. Config and manifest, and beside them from what and by whom. The image has no name: that comes with the proof.
     on_step("comparing every file of the release")  # 1
     release = open_release(directory)
     check_files(release)
@@ -132,6 +133,7 @@ def assembled(
     on_step("writing the image")  # 5
     descriptor = assemble(planned, [layer for layer, _ in built], builder.cache, found, layout)
     layout.add(descriptor)
+    leave_provenance(layout, descriptor, release, "assembled")
     return Assembled(planned, release, found, descriptor, tuple(_listed(planned, found, built)))
 
 
