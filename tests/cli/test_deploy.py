@@ -14,6 +14,7 @@ from tests.deploying.stand import DEPLOY, Stand, standing
 from tests.simulated_cluster.faults import PodFault
 
 from bedside.cli.main import run
+from bedside_runtime.contract import Tls
 
 
 @pytest.fixture
@@ -178,6 +179,15 @@ def test_a_name_that_is_too_long_for_a_pod_s_host_name_is_refused(
     assert run(stand.arguments(release, stand.push(release))) == 2
     assert "has 50 characters" in capsys.readouterr().err
     assert stand.cluster.seen == []
+
+
+def test_pods_that_speak_tls_are_not_deployed_without_knowing_whom_to_believe(
+    stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = stand.release("1.0.0", tls=Tls())
+    assert run(stand.arguments(release, stand.push(release))) == 2
+    assert "--pod-ca" in capsys.readouterr().err
+    assert stand.written() == []
 
 
 def test_an_account_without_rights_is_refused_with_all_that_it_lacks(

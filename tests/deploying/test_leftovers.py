@@ -89,7 +89,7 @@ def test_a_field_that_somebody_took_meanwhile_does_not_keep_the_last_good_releas
     def meddle(handler: Any) -> None:
         if handler.command == "PATCH" and "deployments" in handler.path and "dryRun" not in handler.path:
             world.cluster.faults.after.clear()
-            path = ("spec", "template", "spec", "containers", '{"name": "model"}', "image")
+            path = ("spec", "template", "metadata", "labels", "model-version")
             owners = world.cluster.store.owners["apps/v1/deployments", NAMESPACE, "icu-test"]
             owners["bedside"].discard(path)
             owners["kubectl"] = {path}
