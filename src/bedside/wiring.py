@@ -29,7 +29,7 @@ from bedside.provenance.keys import Signer
 from bedside.stages import advisories
 from bedside.stages.build import Builder
 from bedside.stages.rollouts import Cluster
-from bedside.stages.scan import Scanner
+from bedside.stages.scanner import Scanner
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from bedside.process import Subprocess
 from bedside.provenance import statements
 from bedside.stages.push import push
 
-pytestmark = pytest.mark.package
+pytestmark = [pytest.mark.package, pytest.mark.timeout(900)]  # packages, builds and scans once for all of them
 ICU = Path(__file__).parents[2] / "examples" / "icu-mortality"
 BEHIND = "opt/bedside/release/"
 NAME = "models/icu"

@@ -20,7 +20,11 @@ from bedside.image.attached import InLayout
 from bedside.image.layout import Layout
 from bedside.process import Completed, Runner, Subprocess
 from bedside.provenance import statements
-from bedside.stages.scan import Demands, Scanned, Scanner, leave, scan_image
+from bedside.release.reading import open_release
+from bedside.stages.scan import Demands, Scanned, leave, scan_image, scan_release
+from bedside.stages.scanner import Scanner
+from bedside_runtime.contract import Contract
+from bedside_runtime.contract import encode as encoded
 
 PATIENTS = b"MRN,Date of Birth,systolic\n1001,1950-01-02,120\n1002,1961-03-04,135\n1003,1972-05-06,128\n"
 SECRET = b"aws_access_key_id = AKIAQ3EGRJ5KWT7XVN2M\n"
@@ -397,3 +401,48 @@ def test_a_user_s_own_settings_of_trivy_hide_nothing(
     for name, value in {"TRIVY_SKIP_DIRS": "/opt", "TRIVY_SEVERITY": "LOW", "TRIVY_IGNOREFILE": ".trivyignore"}.items():
         monkeypatch.setenv(name, value)
     assert run(["scan", str(layout.directory), "--db", str(today)]) == 1
+
+
+# -- a release, before anything is built from it
+
+
+@pytest.fixture
+def release(tmp_path: Path, a_contract: Contract) -> Path:
+    directory = tmp_path / "icu-1.0.0"
+    directory.mkdir()
+    (directory / "contract.json").write_bytes(encoded(a_contract))
+    (directory / "requirements.lock").write_bytes(lock(("good", "1.0")).popitem()[1])
+    return directory
+
+
+def scanned_release(release: Path, db: Path) -> Scanned:
+    return scan_release(open_release(release), db, scanner(), Demands())
+
+
+def test_a_release_without_anything_to_find_passes(release: Path, db: Path) -> None:
+    scanned = scanned_release(release, db)
+    assert (scanned.passed, scanned.audited, scanned.statement) == (True, {"python": 1}, None)
+    assert scanned.digest == f"sha256:{open_release(release).digest}"
+
+
+def test_in_a_release_files_and_locked_packages_are_found(release: Path, db: Path) -> None:
+    (release / "requirements.lock").write_bytes(lock(("planted", "1.0")).popitem()[1])
+    (release / "train.csv").write_bytes(PATIENTS)
+    (release / "settings.py").write_bytes(SECRET)
+    assert {(rule, file.lstrip("/")) for rule, file in said(scanned_release(release, db))} == {
+        ("BED-SCN-001", "settings.py"),
+        ("BED-SCN-010", "train.csv"),
+        ("CVE-2026-0001", "requirements.lock"),
+    }
+
+
+def test_a_link_in_a_release_is_not_followed(release: Path, db: Path) -> None:
+    (release / "link").symlink_to("/etc/passwd")
+    with pytest.raises(ScanIncomplete, match="link is no regular file"):
+        scanned_release(release, db)
+
+
+def test_a_release_is_scanned_by_its_directory(release: Path, today: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["scan", str(release), "--db", str(today)]) == 0
+    assert "1 python packages" in capsys.readouterr().err
+    assert run(["scan", str(release), "--db", str(today), "--statement", str(release / "x")]) == 2

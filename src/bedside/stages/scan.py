@@ -3,30 +3,23 @@
 The gate fails closed. What could not be looked at is never called clean: it raises `ScanIncomplete`, exit code 4.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from bedside.errors import ScanIncomplete, ToolFailed, UsageError
 from bedside.findings import Finding, Severity
-from bedside.image import layout as layouts
 from bedside.image import plan
 from bedside.image.attached import InLayout
 from bedside.image.layout import Layout
 from bedside.image.oci import Descriptor, Execution, Manifest
 from bedside.locking import lockfile
-from bedside.process import Runner
 from bedside.provenance import (
     acceptances,
     canary,
     contents,
-    database,
     exposed,
     patients,
     rules,
@@ -43,26 +36,7 @@ from bedside.reports.report import Report, RuleText
 from bedside.stages import layers
 from bedside.stages.check import check
 from bedside.stages.evidence import leave_statement, subject_name
-
-SECONDS: Final = 1800.0
-"""How long one run of trivy may take."""
-
-_SHOWN: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Scanner:
-    """The effects of a scan.
-
-    Attributes:
-        runner: Starts trivy.
-        environment: Variables that keep a user's own settings of trivy from hiding anything.
-        now: Tells the time, with a time zone.
-    """
-
-    runner: Runner
-    environment: Mapping[str, str]
-    now: Callable[[], datetime]
+from bedside.stages.scanner import Scanner, nothing_skipped, working, young
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,26 +141,23 @@ def scan_image(
     # 5. Take out what is accepted today. Whatever is left and worse than a note refuses.
     started = scanner.now()
     on_step("looking at the vulnerability database")  # 1
-    made = _database(db, scanner, demands)
+    made = young(db, started, demands.db_max_age)
     manifest = layout.manifest(image)
     on_step(f"reading {len(manifest.layers)} layers")  # 2
     look, lock = _Look(), list[bytes]()
     inventory = layers.survey(layout, manifest, _both(look.file, lock), look.path)
-    with _workspace(db) as work:
+    with working(scanner, db) as trivy_here:
         on_step("showing the scanner what it must find")  # 3
-        seen = _asked(scanner, trivy.bill(_written(work / "canary.json", canary.document(inventory)), work, _out(work)))
-        _not_blind(seen, inventory)
+        trivy_here.sees(inventory)
         on_step("scanning the image")  # 4
-        audit = _asked(scanner, _image_command(layout, image, work), _called(layout, manifest))
-    locked = _locked(lock[-1] if lock else b"")
-    _whole((*inventory.packages, *locked), audit)
+        audit = trivy_here.image(layout, image)
+    nothing_skipped((*inventory.packages, *_locked(lock[-1] if lock else b"")), audit)
     found = [*look.done(), *_of_image(layout.config(manifest).config, inventory, audit), *_checked(dockerfile, scanner)]
-    report = _report(
-        [*found, *_known(audit, inventory.packages, demands)], look.files, audit, demands, scanner.now()
-    )  # 5
+    found += _known(audit, inventory.packages, demands)
+    report = _report(found, look.files, audit, demands, scanner.now())  # 5
     counted = {"operating system": len(inventory.of("deb", "apk")), "python": len(inventory.of("pypi"))}
     scanned = Scanned(str(image.digest), report, counted, made)
-    return _stated(scanned, manifest.annotations, audit, demands, started, scanner.now())
+    return replace(scanned, statement=_statement(scanned, manifest, audit, demands, (started, scanner.now())))
 
 
 def leave(layout: Layout, image: Descriptor, scanned: Scanned) -> None:
@@ -209,25 +180,22 @@ def scan_release(
         ScanIncomplete: As `scan_image`.
     """
     on_step("looking at the vulnerability database")
-    made = _database(db, scanner, demands)
+    made = young(db, scanner.now(), demands.db_max_age)
     on_step("reading every file")
     look = _Look()
     for name in survey(release.directory):
         look.path(name, "release")
         look.file(_file(release.directory / name, name))
     locked = _locked(release.lock.read_bytes())
-    nothing = Inventory(None, ())
-    with _workspace(db) as work:
+    with working(scanner, db) as trivy_here:
         on_step("showing the scanner what it must find")
-        seen = _asked(scanner, trivy.bill(_written(work / "canary.json", canary.document(nothing)), work, _out(work)))
-        _not_blind(seen, nothing)
+        trivy_here.sees(Inventory(None, ()))
         on_step("scanning the lock")
-        bill = _written(work / "lock.json", canary.bill_of([_component(item) for item in locked]))
-        audit = _asked(scanner, trivy.bill(bill, work, _out(work)))
+        audit = trivy_here.bill(canary.bill_of([_component(item) for item in locked]))
         on_step("looking for secrets")
-        exposing = _asked(scanner, trivy.directory(release.directory, work, _secret_rules(work), _out(work)))
-    _whole(locked, audit)
-    found = [*look.done(), *exposing.exposed, *_known(audit, locked, demands)]
+        secrets = trivy_here.directory(release.directory).exposed
+    nothing_skipped(locked, audit)
+    found = [*look.done(), *secrets, *_known(audit, locked, demands)]
     report = _report(found, look.files, audit, demands, scanner.now())
     return Scanned(f"sha256:{release.digest}", report, {"python": len(locked)}, made)
 
@@ -243,94 +211,7 @@ def _both(look: Callable[[File], None], lock: list[bytes]) -> Callable[[File], N
     return take
 
 
-# -- the database and the scanner
-
-
-def _database(db: Path, scanner: Scanner, demands: Demands) -> datetime:
-    missing = [name for name in database.FILES if not (db / name).is_file()]
-    if missing:
-        raise ScanIncomplete(
-            f"there is no vulnerability database in {db}: {missing[0]} is missing", remedy=database.GET
-        )
-    return database.updated((db / "metadata.json").read_bytes(), scanner.now(), demands.db_max_age)
-
-
-@contextmanager
-def _workspace(db: Path) -> Iterator[Path]:
-    """A cache for trivy of our own, so that nothing of an earlier or somebody else's run decides what is found.
-
-    The database is linked to: where trivy finds it broken it deletes the link.
-    """
-    with tempfile.TemporaryDirectory(prefix="bedside-scan-") as place:
-        work = Path(place)
-        (work / "db").mkdir()
-        for name in database.FILES:
-            (work / "db" / name).symlink_to((db / name).resolve())
-        yield work
-
-
-def _out(work: Path) -> Path:
-    return work / "report.json"
-
-
-def _written(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
-
-
-def _image_command(layout: Layout, image: Descriptor, work: Path) -> list[str]:
-    """Ask about the image alone, in a view of the layout that names nothing else."""
-    view = layouts.create(work / "image")
-    shutil.rmtree(view.directory / "blobs")
-    (view.directory / "blobs").symlink_to((layout.directory / "blobs").resolve())
-    view.add(Descriptor(media_type=image.media_type, digest=image.digest, size=image.size))
-    return trivy.image(view.directory, work, _secret_rules(work), _out(work))
-
-
-def _secret_rules(work: Path) -> Path:
-    text = files("bedside.provenance").joinpath("data/trivy-secret.yaml").read_bytes()
-    return _written(work / "trivy-secret.yaml", text)
-
-
-def _called(layout: Layout, manifest: Manifest) -> dict[str, str]:
-    """Return what people call each layer, by the digest of its uncompressed tar."""
-    return dict(zip(layout.config(manifest).rootfs.diff_ids, layers.names(layout, manifest), strict=True))
-
-
-def _asked(scanner: Scanner, command: list[str], called: Mapping[str, str] | None = None) -> Audit:
-    output = Path(command[command.index("--output") + 1])
-    output.unlink(missing_ok=True)
-    try:
-        done = scanner.runner.run(command, cwd=output.parent, env=scanner.environment, timeout=SECONDS)
-    except ToolFailed as error:
-        raise ScanIncomplete(f"trivy did not scan: {error}", remedy="`bedside doctor` says how to get it.") from None
-    if not done.ok:
-        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-        raise ScanIncomplete(f"trivy exited with {done.returncode}: {last[0][:300]}")
-    try:
-        return trivy.report(output.read_bytes(), called)
-    except (OSError, trivy.NotAReport) as error:
-        raise ScanIncomplete(f"trivy wrote no report that can be read: {error}") from None
-
-
-def _not_blind(seen: Audit, inventory: Inventory) -> None:
-    missing = canary.blind(seen, inventory)
-    if missing:
-        raise ScanIncomplete(
-            f"the vulnerability database knows nothing about {' and '.join(missing)}", remedy=database.GET
-        )
-
-
-def _whole(there: Iterable[Package], audit: Audit) -> None:
-    """Every package was looked at.
-
-    Raises:
-        ScanIncomplete: Some were not.
-    """
-    skipped = trivy.skipped(there, audit)
-    if skipped:
-        named = ", ".join(sorted({f"{item.name} {item.version}" for item in skipped})[:_SHOWN])
-        raise ScanIncomplete(f"trivy passed over {len(skipped)} packages: {named}")
+# -- what is there
 
 
 def _locked(data: bytes) -> tuple[Package, ...]:
@@ -418,38 +299,21 @@ def _texts(audit: Audit) -> dict[str, RuleText]:
     return {**known, **own}
 
 
-def _stated(
-    scanned: Scanned,
-    annotations: Mapping[str, str],
-    audit: Audit,
-    demands: Demands,
-    started: datetime,
-    finished: datetime,
-) -> Scanned:
-    """Add the statement: cosign's vulnerability predicate, with what was found and how many packages were audited."""
-    report = scanned.report
-    rows = [
-        {
-            "rule": item.rule,
-            "severity": item.severity.value,
-            "package": item.path,
-            "file": item.file,
-            "message": item.message,
-        }
-        for item in report.findings
-    ]
-    agreed = [
-        {"rule": one.finding.rule, "package": one.finding.path, "until": one.until.isoformat(), "reason": one.reason}
-        for one in report.accepted
-    ]
+def _statement(
+    scanned: Scanned, manifest: Manifest, audit: Audit, demands: Demands, times: tuple[datetime, datetime]
+) -> bytes:
+    """Return the statement: cosign's vulnerability predicate, with what was found and how much was looked at."""
     result = {
         "verdict": "passed" if scanned.passed else "refused",
         "threshold": demands.threshold,
         "only_fixable": demands.only_fixable,
         "audited": dict(scanned.audited),
-        "files": report.files,
-        "findings": rows,
-        "accepted": agreed,
+        "files": scanned.report.files,
+        "findings": [_row(item) for item in scanned.report.findings],
+        "accepted": [
+            {**_row(one.finding), "until": one.until.isoformat(), "reason": one.reason}
+            for one in scanned.report.accepted
+        ],
     }
     predicate = {
         "invocation": {"parameters": [], "uri": "", "event_id": "", "builder.id": ""},
@@ -459,7 +323,16 @@ def _stated(
             "db": {"uri": "pkg:github/aquasecurity/trivy-db", "version": scanned.database.isoformat()},
             "result": result,
         },
-        "metadata": {"scanStartedOn": started.isoformat(), "scanFinishedOn": finished.isoformat()},
+        "metadata": {"scanStartedOn": times[0].isoformat(), "scanFinishedOn": times[1].isoformat()},
     }
-    statement = statements.encode(scanned.digest, subject_name(annotations), statements.SCAN, predicate)
-    return Scanned(scanned.digest, report, scanned.audited, scanned.database, statement)
+    return statements.encode(scanned.digest, subject_name(manifest.annotations), statements.SCAN, predicate)
+
+
+def _row(item: Finding) -> dict[str, str]:
+    return {
+        "rule": item.rule,
+        "severity": item.severity.value,
+        "package": item.path,
+        "file": item.file,
+        "message": item.message,
+    }
