@@ -153,7 +153,6 @@ class RealWorld:
         self.deploy(version)
         self.ends_well()
         self.says_not("warning: ")
-        self.applied = self._generation()
 
     def pods(self, version: str, what: str) -> None:
         self.faults[version] = what
@@ -214,6 +213,7 @@ class RealWorld:
 
     def _do(self, action: Any) -> None:
         self.error, self.done, self.said = None, None, []
+        self.applied = self._generation()
         try:
             action()
         except BedsideError as error:
@@ -350,7 +350,7 @@ def _spoil(pod: dict[str, Any], fault: str) -> None:
     container = pod["containers"][0]
     match fault:
         case "crashes":
-            container["args"] = ["serve", "/nowhere"]
+            container["args"] = ["no-such-verb"]
         case "runs out of memory":
             container["resources"] = {
                 part: {**values, "memory": "24Mi"} for part, values in container["resources"].items()
