@@ -22,6 +22,13 @@ def test_a_slow_node_may_take_ten_times_the_measured_load(tmp_path: Path) -> Non
     assert "4.0 s" in plan.startup_failures.why
 
 
+def test_a_pod_with_less_than_a_core_loads_slower_by_as_much(tmp_path: Path) -> None:
+    settings = projects.NOTHING + '\n[deploy.resources]\ncpu = "250m"\n'
+    plan = _plan(tmp_path, settings)  # 4 s measured
+    assert plan.startup_failures * plan.startup_period == 190
+    assert "on 250m of a core" in plan.startup_failures.why
+
+
 def test_the_grace_period_holds_everything_that_stopping_does(tmp_path: Path) -> None:
     plan = _plan(tmp_path, serve=Serve(drain_seconds=7.5, shutdown_seconds=40))
     assert plan.grace == plan.pre_stop + 8 + 40 + 5

@@ -22,7 +22,7 @@ from tests.simulated_cluster.store import Event, Key, Store
 from bedside.kube.cluster.kinds import KINDS, Kind
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_TICK: Final = 0.004
+_TICK: Final = 0.012
 _PATH: Final = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+/[^/]+))"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/.+))?/(?P<resource>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<part>[^/]+))?"
