@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.image import simulated_registry
 from tests.image.images import image
@@ -121,6 +122,15 @@ def test_an_sbom_beside_the_image_becomes_a_statement_about_it(place: InLayout) 
     assert sign_image(place, HERE, ALICE).statements == (statements.SBOM,)
     wanted = replace(POLICY, attestations=(statements.SBOM,))
     assert trust.demand(place, wanted, NOW, nobody).statements[0].predicate == {"bomFormat": "CycloneDX"}
+
+
+def test_a_bundle_as_cosign_itself_attaches_it_is_found_by_the_type_of_its_layer(place: InLayout) -> None:
+    """cosign 3 names the kind of an artifact in the descriptor of its config, not in the manifest."""
+    said = statements.encode(place.descriptor.digest, HERE, statements.SIGNATURE, {})
+    data = cosign.bundle(dsse.sign(said, ALICE), ALICE.public)
+    manifest, contents = attached.artifact(place.descriptor, cosign.BUNDLE, data, cosign.BUNDLE)
+    place.attach(msgspec.structs.replace(manifest, artifact_type=None), contents)
+    assert trust.demand(place, POLICY, NOW, nobody).signers == ("alice",)
 
 
 def test_in_a_registry_only_what_is_given_is_signed_not_what_anybody_left_there(

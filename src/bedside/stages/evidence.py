@@ -55,9 +55,9 @@ def _kind(data: bytes) -> str | None:
 def signatures(place: Place, there: Iterable[Beside]) -> Iterator[Found]:
     """Give every signature among what stands beside an image."""
     for item in there:
-        if item.suffix is None and item.manifest.artifact_type != cosign.BUNDLE:
-            continue
         for layer in item.manifest.layers:
+            if item.suffix is None and layer.media_type != cosign.BUNDLE:
+                continue  # not a signature: an SBOM, a statement that nobody signed
             try:
                 yield _signature(place, layer)
             except NotTrusted:
