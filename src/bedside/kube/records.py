@@ -64,6 +64,7 @@ class Record:
         state: What became of it.
         why: Why it failed, one sentence.
         rolled_back: The revision that was taken up again, where it was a rollback.
+        foreign: Whether a Deployment of this name was there that bedside had not made.
     """
 
     revision: int
@@ -78,6 +79,7 @@ class Record:
     state: State = State.PENDING
     why: str = ""
     rolled_back: int | None = None
+    foreign: bool = False
 
     @property
     def digest(self) -> str:
@@ -160,6 +162,7 @@ def decode(secret: Mapping[str, Any]) -> Record:
             state=State(metadata["labels"][STATE]),
             why=(metadata.get("annotations") or {}).get(_WHY, ""),
             rolled_back=value["rolled_back"],
+            foreign=bool(value["foreign"]),
         )
     except (KeyError, TypeError, ValueError, EOFError, OSError, zlib.error, binascii.Error, msgspec.ValidationError):
         raise UsageError(f"the record {name} cannot be read", remedy=remedy) from None
@@ -213,6 +216,7 @@ def _payload(record: Record) -> dict[str, Any]:
         "time": record.time,
         "by": record.by,
         "rolled_back": record.rolled_back,
+        "foreign": record.foreign,
         "objects": [dict(item) for item in record.objects],
         "expected": {
             "output": msgspec.to_builtins(expected.output),

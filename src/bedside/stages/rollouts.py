@@ -129,8 +129,8 @@ def roll_out(cluster: Cluster, order: Order, choices: Choices, watch: Watch) -> 
         on_wait=watch.note,
     ) as held:
         before = _closed(session, order, watch)  # 3
-        record = _record(order, cleared, before)
-        attempt = _Attempt(cluster, record, order.expected, before, choices, watch, held, _foreign(session, record))
+        record = _record(order, cleared, before, foreign=_foreign(session, order, before))
+        attempt = _Attempt(cluster, record, order.expected, before, choices, watch, held)
         if attempt.is_there and all(item.is_empty for item in differences):
             return attempt.prove_again()
         held.check()
@@ -170,7 +170,7 @@ def look(
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One record on its way. ``foreign`` says that a Deployment of somebody else's had this name."""
+    """One record on its way."""
 
     cluster: Cluster
     record: Record
@@ -179,7 +179,6 @@ class _Attempt:
     choices: Choices
     watch: Watch
     lock: Lock
-    foreign: bool
 
     @property
     def good(self) -> Record | None:
@@ -247,7 +246,7 @@ class _Attempt:
 
     def _withdraw(self) -> str:
         """Nothing good was ever here: what is unproven must not answer either."""
-        if self.foreign:
+        if self.record.foreign:
             return "its Deployment was there before bedside deployed it, and is left as it is now: look at it"
         what = named(applying.deployment(self.record.objects))
         applying.remove(self.cluster.session, (what,), self.lock.check)
@@ -295,10 +294,10 @@ def _apply_namespace(session: Session, objects: Sequence[Mapping[str, Any]]) -> 
     applying.apply(session, [item for item in objects if item["kind"] == NAMESPACE.name])
 
 
-def _foreign(session: Session, record: Record) -> bool:
-    """Whether a Deployment of this name is there that bedside did not make."""
-    there = session.find(requests.get(named(applying.deployment(record.objects))))
-    return there is not None and not applying.is_ours(there)
+def _foreign(session: Session, order: Order, before: Sequence[Record]) -> bool:
+    """Whether a Deployment of this name was there that bedside did not make: now, or before it was taken over."""
+    there = session.find(requests.get(named(applying.deployment(order.objects))))
+    return any(record.foreign for record in before) or (there is not None and not applying.is_ours(there))
 
 
 def _closed(session: Session, order: Order, watch: Watch) -> tuple[Record, ...]:
@@ -313,7 +312,7 @@ def _closed(session: Session, order: Order, watch: Watch) -> tuple[Record, ...]:
     return tuple(found)
 
 
-def _record(order: Order, cleared: preflight.Cleared, before: Sequence[Record]) -> Record:
+def _record(order: Order, cleared: preflight.Cleared, before: Sequence[Record], *, foreign: bool) -> Record:
     return Record(
         revision=max((item.revision for item in before), default=0) + 1,
         name=order.name,
@@ -325,4 +324,5 @@ def _record(order: Order, cleared: preflight.Cleared, before: Sequence[Record]) 
         objects=cleared.objects,
         expected=records.keepable(order.expected),
         rolled_back=order.rolled_back,
+        foreign=foreign,
     )
