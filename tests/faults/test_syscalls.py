@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from appending import LONG, POD, command, run, survived
 
-from bedside_runtime.audit.recovery import UNPUBLISHED, segment_name
+from bedside_runtime.audit.segments import UNPUBLISHED, segment_name
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 

@@ -11,7 +11,8 @@ from logs import POD, judge
 from test_writer import body, writer
 
 from bedside_runtime.audit.disk import PosixDisk
-from bedside_runtime.audit.recovery import recover, segment_name
+from bedside_runtime.audit.recovery import recover
+from bedside_runtime.audit.segments import segment_name
 from bedside_runtime.audit.verify import Verdict
 from bedside_runtime.audit.writer import Settings, Writer
 from bedside_runtime.errors import AuditBusy, AuditUnavailable

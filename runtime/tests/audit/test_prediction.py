@@ -1,9 +1,11 @@
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside_runtime import canonical
+from bedside_runtime.audit import record
 from bedside_runtime.audit.prediction import Asked, CanonicalInputs, body, cell
 from bedside_runtime.inputs import Flag
 from bedside_runtime.service import Prediction
@@ -55,4 +57,9 @@ def test_a_body_is_written_as_the_canonical_encoder_writes_it(
         "release": "sha256:x",
         "request": request,
     }
-    assert body(Asked(request, caller, duration, batch, rows), b'["ab"]', "sha256:x", None) == canonical.encode(value)
+    made = body(Asked(request, caller, duration, batch, rows), b'["ab"]', "sha256:x", None)
+    assert made == canonical.encode(value)
+    read = msgspec.json.decode(made, type=record.Body)
+    assert isinstance(read, record.Prediction)
+    assert (read.request, read.caller, read.inputs) == (request, caller, ("ab",))
+    assert [exact(item.value) for item in read.outputs] == [exact(answer) for answer, _, _ in outputs]

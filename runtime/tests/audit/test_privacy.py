@@ -9,7 +9,7 @@ from bedside_runtime import canonical
 from bedside_runtime.audit import record
 from bedside_runtime.audit.prediction import Asked
 from bedside_runtime.audit.privacy import KeepsHmac, KeepsNothing, key_id, mac, read_hmac_key
-from bedside_runtime.audit.writer import Position
+from bedside_runtime.audit.record import Position
 from bedside_runtime.errors import AuditKeyInvalid
 from bedside_runtime.service import Prediction
 

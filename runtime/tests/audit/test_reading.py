@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from logs import POD, Written, a_log
 
+from bedside_runtime.audit.notes import read_checkpoint, read_note
 from bedside_runtime.audit.reading import judge, kept, paths, trust
 from bedside_runtime.audit.verify import EXIT_CODES, Verdict
 from bedside_runtime.errors import AuditCheckpointInvalid, AuditKeyInvalid, IntegrityError
@@ -98,15 +99,29 @@ class TestKept:
 
     def test_a_note_in_a_file_of_its_own_is_read_too(self, tmp_path: Path, log: Written) -> None:
         (tmp_path / "note").write_text(log.notes[-1])
-        assert len(kept([tmp_path / "note"], POD, None)) == 1
+        assert kept([tmp_path / "note"], None)[POD] == [read_checkpoint(read_note(log.notes[-1]).text)]
 
-    def test_checkpoints_of_other_pods_alone_are_refused(self, stdout: Path) -> None:
-        with pytest.raises(AuditCheckpointInvalid):
-            kept([stdout], "a-third", None)
+    def test_checkpoints_of_other_pods_alone_are_refused(self, tmp_path: Path, stdout: Path) -> None:
+        (tmp_path / "a-third").mkdir()
+        with pytest.raises(AuditCheckpointInvalid, match="of a-third was given, but of icu-7f9c-x1, other"):
+            judge(tmp_path / "a-third", checkpoints=[stdout])
+
+    @pytest.mark.parametrize("text", ["", "nothing\n", '{"event":"listening"}\n', "[1]\n{}\n"])
+    def test_a_file_without_a_checkpoint_is_refused(self, text: str, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text(text)
+        with pytest.raises(AuditCheckpointInvalid, match="holds no checkpoint"):
+            kept([tmp_path / "file"], None)
+
+    def test_what_a_container_runtime_kept_is_read_too(self, tmp_path: Path, log: Written) -> None:
+        written = json.dumps({"event": "audit-checkpoint", "note": log.notes[-1]})
+        (tmp_path / "cri").write_text(f"2026-11-25T22:06:41.123456789Z stdout F {written}\n")
+        (tmp_path / "docker").write_text(json.dumps({"log": written + "\n", "stream": "stdout"}) + "\n")
+        for name in ("cri", "docker"):
+            assert kept([tmp_path / name], None)[POD] == [read_checkpoint(read_note(log.notes[-1]).text)]
 
     def test_a_checkpoint_that_nobody_trusted_signed_is_refused(self, stdout: Path) -> None:
         from keys import signer
         from keys import trust as trusting
 
         with pytest.raises(AuditCheckpointInvalid):
-            kept([stdout], POD, trusting(signer(9)))
+            kept([stdout], trusting(signer(9)))

@@ -11,8 +11,9 @@ from bedside_runtime import canonical
 from bedside_runtime.audit import record
 from bedside_runtime.audit.chain import MAX_GROUP
 from bedside_runtime.audit.privacy import KeepsNothing
+from bedside_runtime.audit.record import Position
 from bedside_runtime.audit.verify import Report, Verdict
-from bedside_runtime.audit.writer import Position, Settings, Writer
+from bedside_runtime.audit.writer import Settings, Writer
 from bedside_runtime.errors import AuditUnavailable, AuditUnreadable
 
 SMALL = Settings(record.Promises(8, 60.0, 30.0), segment_bytes=4_000, reserve_bytes=1_000, low_water_bytes=1_000)

@@ -214,9 +214,8 @@ def _canaries() -> Iterator[tuple[str, bytes, dict[str, str]]]:
 
 
 def _opened(tmp_path: Path) -> Iterator[bytes]:
-    from bedside_runtime.audit.record import Payload
+    from bedside_runtime.audit.record import Payload, Position
     from bedside_runtime.audit.sealing import read_private_key, unseal
-    from bedside_runtime.audit.writer import Position
 
     key = read_private_key((tmp_path / "keys" / "private.pem").read_bytes())
     for number, path in enumerate(files(tmp_path)):

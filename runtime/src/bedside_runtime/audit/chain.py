@@ -24,6 +24,9 @@ FORMAT: Final = "bedside.audit/1"
 MAX_RECORD: Final = 4 * 1024 * 1024
 """Longest line, newline included, bytes."""
 
+MAX_BODY: Final = MAX_RECORD // 2
+"""Longest body that is taken, bytes; what is left is for base64, padding and the envelope."""
+
 MAX_GROUP: Final = 4 * 1024 * 1024
 """Most bytes between two durable points of a writer: no more than this can be torn by a crash."""
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
-from bedside_runtime.audit.writer import Entry, Writer
+from bedside_runtime.audit.record import Entry
+from bedside_runtime.audit.writer import Writer
 from bedside_runtime.errors import AuditUnavailable
 
 Ticket = TypeVar("Ticket")

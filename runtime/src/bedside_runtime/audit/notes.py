@@ -16,6 +16,9 @@ from msgspec import Struct
 
 from bedside_runtime.audit.chain import Head
 
+ORIGIN: Final = "bedside.audit/"
+"""Leads the origin line of every log."""
+
 _ED25519: Final = b"\x01"
 """Signature type of C2SP signed-note for Ed25519."""
 
@@ -87,7 +90,12 @@ class Verifier(Protocol):
 
 def origin(pod: str) -> str:
     """Return the origin line of a pod's log."""
-    return f"bedside.audit/{pod}"
+    return f"{ORIGIN}{pod}"
+
+
+def pod(origin: str) -> str:
+    """Return the pod that an origin line names; the line itself where it is another log's."""
+    return origin.removeprefix(ORIGIN)
 
 
 def checkpoint_text(checkpoint: Checkpoint) -> str:

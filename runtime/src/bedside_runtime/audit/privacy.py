@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from bedside_runtime.audit import prediction, record
 from bedside_runtime.audit.prediction import Asked, CanonicalInputs
-from bedside_runtime.audit.writer import Entry
+from bedside_runtime.audit.record import Entry
 from bedside_runtime.contract import Row
 from bedside_runtime.errors import AuditKeyInvalid
 

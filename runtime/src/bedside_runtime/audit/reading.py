@@ -1,5 +1,6 @@
 """Reads logs, keys and kept checkpoints from files, for whoever verifies. Knows nothing of writing or serving."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -7,13 +8,16 @@ from typing import Final
 
 from bedside_runtime.audit import notes
 from bedside_runtime.audit.notes import Checkpoint, NotANote
-from bedside_runtime.audit.recovery import segment_number
+from bedside_runtime.audit.segments import segment_number
 from bedside_runtime.audit.verify import Report, Segment, Trust, verify
 from bedside_runtime.errors import AuditCheckpointInvalid, AuditKeyInvalid, IntegrityError
 
 _CHUNK: Final = 1 << 20
 EVENT: Final = "audit-checkpoint"
 """The event under which the runtime writes a checkpoint to stdout."""
+
+_LONGEST_NOTE: Final = 1 << 16
+_JSON: Final = json.JSONDecoder()
 
 
 def paths(directory: Path) -> list[Path]:
@@ -70,45 +74,59 @@ def _key(text: str) -> notes.VerificationKey:
         ) from None
 
 
-def kept(files: Sequence[Path], pod: str, trusted: Trust | None) -> list[Checkpoint]:
-    """Return the checkpoints of one pod's log that were kept elsewhere.
+def kept(files: Sequence[Path], trusted: Trust | None) -> dict[str, list[Checkpoint]]:
+    """Return the checkpoints that were kept elsewhere, by the pod that they are about.
 
     Args:
-        files: Each a signed note, or what the runtime wrote to stdout, whatever else stands in it.
-        pod: The pod; checkpoints of others are left out.
+        files: Each a signed note, or what pods wrote to stdout, whatever else stands in it: as ``kubectl logs`` prints
+            it, or as container runtimes keep it.
         trusted: Keys, of which one must have signed each of them.
 
     Raises:
-        AuditCheckpointInvalid: A file holds none of this pod's, or one is not signed by a trusted key.
+        AuditCheckpointInvalid: A file cannot be read or holds none, or one is not signed by a trusted key.
     """
-    found = []
+    found: dict[str, list[Checkpoint]] = {}
     for path in files:
         texts = list(_notes(path))
-        about = [(note, item) for note, item in map(_checkpoint, texts) if item.origin == notes.origin(pod)]
-        if not about:
-            raise AuditCheckpointInvalid(f"{path} holds no checkpoint of {notes.origin(pod)}")
-        for note, item in about:
+        if not texts:
+            raise AuditCheckpointInvalid(f"{path} holds no checkpoint")
+        for text in texts:
+            note, item = _checkpoint(text)
             if trusted is not None and notes.signed_by(note, trusted.keys, trusted.verifies) is None:
                 raise AuditCheckpointInvalid(f"a checkpoint in {path} is not signed by a trusted key")
-            found.append(item)
+            found.setdefault(notes.pod(item.origin), []).append(item)
     return found
 
 
 def _notes(path: Path) -> Iterator[str]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise AuditCheckpointInvalid(f"{path} cannot be read") from None
-    if not text.lstrip().startswith("{"):
-        yield text
-        return
-    for line in text.splitlines():
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:  # a container's output is not only ours
-            continue
-        if isinstance(event, dict) and event.get("event") == EVENT:
-            yield str(event.get("note"))
+        with path.open(encoding="utf-8", errors="replace") as file:
+            first = file.readline()
+            if first.startswith(notes.ORIGIN):
+                yield first + file.read(_LONGEST_NOTE)
+                return
+            for line in itertools.chain([first], file):
+                note = _exported(line)
+                if note is not None:
+                    yield note
+    except OSError as error:
+        raise AuditCheckpointInvalid(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _exported(line: str) -> str | None:
+    """Return the note in a line that a process wrote to stdout; ``None`` for any other line.
+
+    A container runtime may have put time and stream before the line (CRI), or the line into JSON (Docker).
+    """
+    try:
+        event, _ = _JSON.raw_decode(line, line.index("{"))
+    except ValueError:  # a container's output is not only ours
+        return None
+    if not isinstance(event, dict):
+        return None
+    if isinstance(event.get("log"), str):
+        return _exported(event["log"])
+    return str(event.get("note")) if event.get("event") == EVENT else None
 
 
 def _checkpoint(text: str) -> tuple[notes.Note, Checkpoint]:
@@ -128,10 +146,10 @@ def judge(
     partial: bool = False,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> Report:
-    """Verify the log in ``directory``.
+    """Verify the log of one pod.
 
     Args:
-        directory: One pod's folder.
+        directory: The pod's folder.
         keys: As `trust` takes them.
         checkpoints: As `kept` takes them.
         pod: The pod that it must be of; the folder's name where it is not given.
@@ -143,5 +161,14 @@ def judge(
     """
     trusted = trust(keys)
     named = pod if pod is not None else directory.resolve().name
-    known = kept(checkpoints, named, trusted)
-    return verify(segments(directory), trust=trusted, checkpoints=known, pod=named, partial=partial, on_bytes=on_bytes)
+    known = kept(checkpoints, trusted)
+    if checkpoints and named not in known:
+        raise AuditCheckpointInvalid(f"no checkpoint of {named} was given, but of {', '.join(sorted(known))}")
+    return verify(
+        segments(directory),
+        trust=trusted,
+        checkpoints=known.get(named, ()),
+        pod=named,
+        partial=partial,
+        on_bytes=on_bytes,
+    )

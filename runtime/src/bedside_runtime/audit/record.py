@@ -4,6 +4,7 @@ docs/audit-format.md is the same in prose. A released schema is never changed: w
 optional, and verified logs of every released version are kept among the tests.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -11,6 +12,18 @@ from msgspec import Struct
 
 from bedside_runtime import canonical
 from bedside_runtime.audit.chain import FORMAT
+
+
+class Position(Struct, frozen=True):
+    """Where a record stands: what a sealed payload is bound to."""
+
+    pod: str
+    segment: int
+    seq: int
+
+
+Entry: TypeAlias = bytes | Callable[[Position], bytes]
+"""A body as canonical bytes, or what makes them once the record's position is known."""
 
 
 class Torn(Struct, frozen=True):
@@ -171,8 +184,58 @@ class End(Struct, frozen=True, tag_field="kind", tag="end"):
     reason: EndReason
 
 
-Body = Genesis | Checkpoint | Heartbeat | Lifecycle | Refusal | End
-"""Every body but the prediction, whose bytes are made by ``prediction.py``."""
+class Flag(Struct, frozen=True):
+    """What was noticed about one input.
+
+    Attributes:
+        code: ``missing`` or ``outside-expected``.
+        input: Name of the input; never its value.
+    """
+
+    code: str
+    input: str
+
+
+class Output(Struct, frozen=True):
+    """One answered row.
+
+    Attributes:
+        band: Its band, where the output has bands.
+        flags: What was noticed about its inputs.
+        value: What was answered.
+    """
+
+    band: str | None
+    flags: tuple[Flag, ...]
+    value: bool | int | float | str
+
+
+class Prediction(Struct, frozen=True, tag_field="kind", tag="prediction"):
+    """One answered request.
+
+    Attributes:
+        batch: Rows that the model's call answered, those of other requests included.
+        caller: Authenticated caller, where there is one.
+        duration_us: Microseconds that the model's call took.
+        image: Image digest, as in the genesis record.
+        inputs: What is kept of the inputs: nothing; or an HMAC a row; or all rows sealed, base64.
+        outputs: One a row.
+        release: Release digest, as in the genesis record.
+        request: Request id.
+    """
+
+    batch: int
+    caller: str | None
+    duration_us: int
+    image: str | None
+    inputs: str | tuple[str, ...] | None
+    outputs: tuple[Output, ...]
+    release: str
+    request: str
+
+
+Body = Genesis | Prediction | Refusal | Lifecycle | Heartbeat | Checkpoint | End
+"""Everything that is recorded. The bytes of a prediction's body are made by ``prediction.py``."""
 
 
 def encode(body: Body) -> bytes:

@@ -5,11 +5,12 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
+from bedside_runtime.audit.chain import MAX_BODY
 from bedside_runtime.audit.log import AuditLog
 from bedside_runtime.audit.prediction import Asked
 from bedside_runtime.audit.privacy import Keeper
-from bedside_runtime.audit.record import Event, Lifecycle, Refusal, encode
-from bedside_runtime.audit.writer import MAX_BODY, Entry, Writer
+from bedside_runtime.audit.record import Entry, Event, Lifecycle, Refusal, encode
+from bedside_runtime.audit.writer import Writer
 from bedside_runtime.errors import AuditUnavailable, RecordTooLarge
 from bedside_runtime.service import Entry as Answered
 from bedside_runtime.service import Refused

@@ -1,7 +1,6 @@
 """Where a log stands when a process starts: the name of its last segment, its head, and what a crash tore."""
 
 import hashlib
-import re
 from typing import Final
 
 from msgspec import Struct
@@ -10,12 +9,9 @@ from bedside_runtime.audit.chain import MAX_GROUP, MAX_RECORD, START, Head, NotA
 from bedside_runtime.audit.disk import Disk
 from bedside_runtime.audit.lines import Lines
 from bedside_runtime.audit.record import Previous, Torn
+from bedside_runtime.audit.segments import segment_number
 from bedside_runtime.errors import AuditUnreadable
 
-UNPUBLISHED: Final = ".new-"
-"""Leads the name of a file that has no durable genesis record yet. Nobody was answered from it."""
-
-_NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]*-([0-9]{8})\.jsonl")
 _WINDOW: Final = MAX_GROUP + 2 * MAX_RECORD
 """More than a crash can tear, and a whole record before that."""
 
@@ -26,17 +22,6 @@ class Found(Struct, frozen=True):
     head: Head
     number: int
     previous: Previous | None
-
-
-def segment_name(boot: str, number: int) -> str:
-    """Return the file name of a segment."""
-    return f"{boot}-{number:08d}.jsonl"
-
-
-def segment_number(name: str) -> int | None:
-    """Return the number in a segment's file name; ``None`` where the file is no segment."""
-    match = _NAME.fullmatch(name)
-    return int(match[1]) if match else None
 
 
 def recover(disk: Disk) -> Found:

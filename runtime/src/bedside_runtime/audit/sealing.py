@@ -13,9 +13,10 @@ from typing import Final
 
 from bedside_runtime import canonical
 from bedside_runtime.audit import record
+from bedside_runtime.audit.chain import MAX_BODY
 from bedside_runtime.audit.prediction import Asked
 from bedside_runtime.audit.privacy import Keeps
-from bedside_runtime.audit.writer import MAX_BODY, Entry, Position
+from bedside_runtime.audit.record import Entry, Position
 from bedside_runtime.contract import Row
 from bedside_runtime.errors import AuditKeyInvalid, AuditUnavailable, LibraryMissing, RecordTooLarge
 

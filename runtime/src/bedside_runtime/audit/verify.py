@@ -126,6 +126,7 @@ def verify(
     pod: str | None = None,
     partial: bool = False,
     on_bytes: Callable[[int], None] = lambda _: None,
+    on_record: Callable[[Segment, Record], None] | None = None,
 ) -> Report:
     """Read a whole log once and say what it is.
 
@@ -136,8 +137,10 @@ def verify(
         pod: The pod whose log this must be.
         partial: Whether the log may begin in the middle, where older segments are kept elsewhere.
         on_bytes: Told after every chunk how many bytes were read.
+        on_record: Given every record, with its segment, once it is proved to follow the one before; what a
+            signature says comes later, with the next checkpoint, or with the verdict.
     """
-    walk = _Walk(trust, checkpoints, pod, partial=partial)
+    walk = _Walk(trust, checkpoints, pod, partial=partial, on_record=on_record)
     try:
         for segment in segments:
             counted = _counted(segment.chunks, on_bytes)
@@ -158,8 +161,15 @@ class _Walk:
     """The state of one verification."""
 
     def __init__(
-        self, trust: Trust | None, checkpoints: Sequence[notes.Checkpoint], pod: str | None, *, partial: bool
+        self,
+        trust: Trust | None,
+        checkpoints: Sequence[notes.Checkpoint],
+        pod: str | None,
+        *,
+        partial: bool,
+        on_record: Callable[[Segment, Record], None] | None = None,
     ) -> None:
+        self._on_record = on_record
         self._trust = trust
         self._kept = sorted(checkpoints, key=lambda item: -item.head.records)
         self._pod = pod
@@ -205,6 +215,8 @@ class _Walk:
             self._say(item)
             self._bytes += len(line) + 1
             self._first = False
+            if self._on_record is not None:
+                self._on_record(self._segment, item)
         self._close(lines.offset, lines.rest(), reason)
 
     def _close(self, at: int, rest: bytes, reason: str) -> None:

@@ -7,21 +7,20 @@ the very pages), and every later call raises too. A new process opens a new segm
 
 import errno
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
 from bedside_runtime.audit import notes, record
-from bedside_runtime.audit.chain import MAX_GROUP, MAX_RECORD, Head, link
+from bedside_runtime.audit.chain import MAX_GROUP, Head, link
 from bedside_runtime.audit.clock import Clock
 from bedside_runtime.audit.disk import Disk, File
-from bedside_runtime.audit.recovery import UNPUBLISHED, Found, recover, segment_name
+from bedside_runtime.audit.record import Entry, Position
+from bedside_runtime.audit.recovery import Found, recover
+from bedside_runtime.audit.segments import UNPUBLISHED, segment_name
 from bedside_runtime.errors import AuditUnavailable
 
 _Result = TypeVar("_Result")
-
-MAX_BODY: Final = MAX_RECORD // 2
-"""Longest body that is taken, bytes; what is left is for base64, padding and the envelope."""
 
 
 class Settings(Struct, frozen=True):
@@ -40,18 +39,6 @@ class Settings(Struct, frozen=True):
     segment_seconds: float = 86_400.0
     reserve_bytes: int = 8 * 1024 * 1024
     low_water_bytes: int = 256 * 1024 * 1024
-
-
-class Position(Struct, frozen=True):
-    """Where a record will stand: what a sealed payload is bound to."""
-
-    pod: str
-    segment: int
-    seq: int
-
-
-Entry: TypeAlias = bytes | Callable[[Position], bytes]
-"""A body as canonical bytes, or what makes them once the record's position is known."""
 
 
 class Keeping(Protocol):
