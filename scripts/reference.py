@@ -28,6 +28,8 @@ def verbs() -> str:
     for verb in VERBS:
         command: click.Command = importlib.import_module(f"bedside.cli.{verb}").command
         parts += [f"\n## bedside {verb}\n", _help(command, f"bedside {verb}")]
+        for name, below in command.commands.items() if isinstance(command, click.Group) else ():
+            parts += [f"\n### bedside {verb} {name}\n", _help(below, f"bedside {verb} {name}")]
     return "\n".join(parts)
 
 

@@ -40,6 +40,11 @@ def done(text: str) -> None:
     _PEOPLE.print(f"[green]✓[/green] {escape(text)}")
 
 
+def failed(text: str) -> None:
+    """Say what a check found to be wrong."""
+    _PEOPLE.print(f"[red]✗[/red] {escape(text)}")
+
+
 def result(value: object) -> None:
     """Write a result to stdout: one JSON document."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

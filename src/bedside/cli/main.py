@@ -1,6 +1,7 @@
 """The command `bedside`: the list of verbs, and the only place that catches everything."""
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -31,6 +32,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "sbom": "Write what an image is made of: packages, Python distributions, the model.",
         "scan": "Find secrets, patients and known vulnerabilities in an image or a release.",
         "sign": "Sign a release, or an image with what is known about it.",
+        "audit": "Prove, read and hand on the prediction log; make its keys.",
         "push": "Bring an image to a registry by digest, and read it back.",
     }
 )
@@ -65,9 +67,7 @@ def bedside() -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     try:
-        bedside.main(arguments, prog_name="bedside", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        return done.exit_code
+        code = bedside.main(arguments, prog_name="bedside", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return 2
@@ -80,9 +80,16 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the one catch-all: a defect is reported, never a bare traceback
         console.defect(error)
         return INTERNAL_ERROR
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def main() -> NoReturn:
     """Entry point of the command."""
-    sys.exit(run())
+    code = run()
+    try:
+        sys.stdout.flush()
+    except (
+        BrokenPipeError
+    ):  # whoever read the result has gone, as `head` does; Python would say so once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -13,17 +13,13 @@ from msgspec import Struct
 from bedside_runtime.audit import record
 from bedside_runtime.audit.clock import SystemClock
 from bedside_runtime.audit.disk import PosixDisk
+from bedside_runtime.audit.mounted import HMAC_KEY, RECIPIENT, SIGNING_KEY
 from bedside_runtime.audit.notes import NotANote, Signer
 from bedside_runtime.audit.privacy import Keeper, KeepsHmac, KeepsNothing, read_hmac_key
 from bedside_runtime.audit.recorder import AuditRecorder
 from bedside_runtime.audit.writer import Settings, Writer
 from bedside_runtime.contract import Audit, Contract
 from bedside_runtime.errors import AuditKeyInvalid, AuditUnavailable
-
-HMAC_KEY: Final = "audit-hmac.key"
-SIGNING_KEY: Final = "audit-signing.pem"
-RECIPIENT: Final = "audit-recipient.pem"
-"""File names in the folder of mounted keys."""
 
 _POD: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,252}")
 _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")

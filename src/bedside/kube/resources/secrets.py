@@ -7,11 +7,9 @@ from typing import Final
 from bedside.kube.objects import Part, Resource
 from bedside.kube.plan import Plan
 from bedside.spec.deploy import StoreSection
+from bedside_runtime.audit.mounted import HMAC_KEY, RECIPIENT, SIGNING_KEY
 from bedside_runtime.contract import Contract
 
-_HMAC: Final = "audit-hmac.key"
-_SIGNING: Final = "audit-signing.pem"
-_RECIPIENT: Final = "audit-recipient.pem"
 _API_KEYS: Final = "api-keys.txt"
 _KEY_SET: Final = "jwks.json"
 _KEY_SET_AUTHORITIES: Final = "jwks-ca.crt"
@@ -100,9 +98,9 @@ def _audit_files(contract: Contract) -> Iterator[str]:
     audit = contract.audit
     if audit is None:
         return
-    yield from {"none": (), "hmac": (_HMAC,), "encrypted": (_RECIPIENT,)}[audit.payload]
+    yield from {"none": (), "hmac": (HMAC_KEY,), "encrypted": (RECIPIENT,)}[audit.payload]
     if audit.signed:
-        yield _SIGNING
+        yield SIGNING_KEY
 
 
 def _auth_files(plan: Plan) -> Iterator[str]:
