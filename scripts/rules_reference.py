@@ -1,21 +1,27 @@
 """Write docs/rules/ from the rules and the cases that test them. With --check, say whether it is stale."""
 
+import contextlib
 import difflib
 import importlib.util
 import sys
+import tomllib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from bedside.findings import Severity
 from bedside.policy import rulebook
 from bedside.provenance.rules import rules as found_by_scans
+from bedside.reports.text import render
+from bedside.stages import check as stage
 
 ROOT = Path(__file__).parent.parent
+TESTS = ROOT / "tests" / "policy"
 
 
 def _cases_module() -> Any:  # noqa: ANN401 - a module of the tests, which are no package
-    path = ROOT / "tests" / "policy" / "deployments_of_cases.py"
+    path = TESTS / "deployments_of_cases.py"
     specification = importlib.util.spec_from_file_location("deployments_of_cases", path)
     if specification is None or specification.loader is None:
         raise ImportError(path)
@@ -54,14 +60,45 @@ def pages() -> dict[str, str]:
         f"{family.lower()}.md": MADE + "\n".join(_scans(family, title)).rstrip() + "\n"
         for family, title in SCANS.items()
     }
-    return made | {"README.md": MADE + "\n".join(_index()) + "\n"}
+    written = {"README.md": _index, "items.md": _items, "guide.md": _guide}
+    return made | {name: MADE + "\n".join(lines()) + "\n" for name, lines in written.items()}
+
+
+def _link(rule: str) -> str:
+    return f"[{rule}]({rule.split('-')[1].lower()}.md#{rule.lower()})"
+
+
+def _items() -> Iterator[str]:
+    yield "# What is looked for, item by item\n"
+    for family in tomllib.loads((TESTS / "items.toml").read_text())["family"]:
+        yield f"## {family['title']}\n\n| item | rules |\n|---|---|"
+        for item, found_by in family["items"]:
+            yield f"| {item} | {', '.join(_link(rule) for rule in found_by)} |"
+        yield ""
+
+
+def _guide() -> Iterator[str]:
+    """What check says of the deployment that looks ready for production."""
+    yield "# A deployment that looks ready for production\n"
+    yield "[tests/policy/deployments/guide](../../tests/policy/deployments/guide) is written as a good guide would write"
+    yield "it: FastAPI with health checks, a multi-stage Dockerfile, an autoscaler, TLS, a scan before the push. hadolint and"
+    yield "`trivy config` pass every line that this table names.\n"
+    yield "| what is wrong with it | found as | where |\n|---|---|---|"
+    for fact in tomllib.loads((TESTS / "guide.toml").read_text())["fact"]:
+        rules = ", ".join(dict.fromkeys(_link(one["rule"]) for one in fact["finds"]))
+        places = ", ".join(f"{one['file']}:{one['line']}" for one in fact["finds"])
+        yield f"| {fact['says']} | {rules} | {places} |"
+    with contextlib.chdir(TESTS / "deployments" / "guide"):
+        report = stage.check(["."], runner=None, today=date(2026, 12, 1))
+    yield f"\n```text\n$ bedside check --no-stock .\n{render(report).rstrip()}\n```"
 
 
 def _index() -> Iterator[str]:
     total = len(rulebook.rules())
     yield f"# The rules of `bedside check` ({total})\n"
     yield "An id is stable and never given to another rule."
-    yield "How they do on deployments of others: [precision](precision.md).\n"
+    yield "What is looked for, [item by item](items.md); what is found in a deployment that [looks ready](guide.md);"
+    yield "how the rules do on deployments of others: [precision](precision.md).\n"
     for severity in Severity:
         count = sum(rule.severity is severity for rule in rulebook.rules().values())
         yield f"- {severity.value}: {count}"

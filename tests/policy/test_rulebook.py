@@ -1,6 +1,8 @@
 """The list of rules as a whole: every rule is tried, said in full, and told apart."""
 
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 from tests.policy.deployments_of_cases import cases
@@ -43,3 +45,19 @@ def test_no_two_rules_have_one_title() -> None:
 
 def test_no_two_rules_share_one_function() -> None:
     assert len(set(rulebook.CHECKS.values())) == len(rulebook.CHECKS)
+
+
+ITEMS = [
+    item
+    for family in tomllib.loads((Path(__file__).parent / "items.toml").read_text())["family"]
+    for item in family["items"]
+]
+
+
+def test_every_item_that_is_looked_for_has_a_rule_that_is_there() -> None:
+    known = set(rulebook.rules())
+    assert [what for what, found_by in ITEMS if not found_by or set(found_by) - known] == []
+
+
+def test_every_rule_is_there_for_an_item() -> None:
+    assert set(rulebook.rules()) == {rule for _, found_by in ITEMS for rule in found_by}

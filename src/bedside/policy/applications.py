@@ -54,7 +54,7 @@ class Application:
     Attributes:
         framework: Which of ``FRAMEWORKS`` it imports first.
         routes: In order.
-        complete: Whether all of its routes could be told: none is included or mounted from elsewhere.
+        complete: Whether all of its routes could be told; of what is taken in from elsewhere, the prefix is enough.
         constructors: The calls that make the application.
     """
 
@@ -126,11 +126,26 @@ def application(tree: ast.Module, path: str) -> Application | None:
     routes = tuple(_routes(tree, path))
     if not constructors and not routes:
         return None
-    outside = any(
-        isinstance(node, ast.Call) and name_of(node.func) in ("include_router", "mount", "Mount", "register_blueprint")
-        for node in ast.walk(tree)
-    )
-    return Application(path, framework, tree, routes, not outside, constructors)
+    taken_in = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and name_of(node.func) in _TAKING_IN]
+    below = [(_prefix_of(call), call) for call in taken_in]
+    routes += tuple(_everything_below(prefix, call, path) for prefix, call in below if prefix is not None)
+    complete = all(prefix is not None for prefix, _ in below)
+    return Application(path, framework, tree, routes, complete, constructors)
+
+
+_TAKING_IN = ("include_router", "mount", "Mount", "register_blueprint")
+
+
+def _prefix_of(call: ast.Call) -> str | None:
+    """Where a router, blueprint or application is taken in; ``None`` where the call does not say."""
+    if name_of(call.func) in ("mount", "Mount"):
+        return text_of(call.args[0]) if call.args else text_of(keyword(call, "path"))
+    return text_of(keyword(call, "prefix")) or text_of(keyword(call, "url_prefix"))
+
+
+def _everything_below(prefix: str, call: ast.Call, path: str) -> Route:
+    methods = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+    return Route(prefix.rstrip("/") + "/{rest:path}", methods, None, Place(path, call.lineno, call.end_lineno or 0))
 
 
 def imported(tree: ast.Module) -> set[str]:

@@ -1,5 +1,6 @@
 """What a workflow builds, scans and pushes, and under which names."""
 
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -82,6 +83,26 @@ def builds_image(command: Command) -> bool:
     """Whether a command builds an image."""
     engine = command.program in _ENGINES and {"build", "bud"} & set(command.words[1:3])
     return bool(engine) or (command.program in _KANIKO and command.has("--context", "-c", "--dockerfile", "-f"))
+
+
+def built_files(workflow: Workflow) -> frozenset[str]:
+    """Paths of the Dockerfiles that a workflow builds, from where it was named; one with a variable in it stays so."""
+    root = workflow.path.partition(".github/")[0] if not workflow.gitlab else workflow.path.rpartition("/")[0]
+    found: set[str] = set()
+    for step in builds(workflow):
+        if step.action.endswith("docker/build-push-action"):
+            context = step.given("context") or "."
+            found.add(step.given("file") or f"{context}/Dockerfile")
+        for command in step.commands:
+            if builds_image(command):
+                found.add(_built_file(command))
+    return frozenset(posixpath.normpath(posixpath.join(root, path)) for path in found)
+
+
+def _built_file(command: Command) -> str:
+    named = command.option("-f", "--file", "--dockerfile")
+    context = command.option("-c", "--context") if command.program in _KANIKO else command.words[-1]
+    return named or f"{context or '.'}/Dockerfile"
 
 
 def pushed_by(step: Step) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from bedside.policy.image_names import split_image
 from bedside.policy.kubernetes import Container, KubeObject, Pod, place, seconds_of_sleep
 from bedside.policy.picture import Picture, together
 from bedside.policy.place import Hit, Place
+from bedside.policy.shipments import built_files
 from bedside.policy.yamltree import Node
 
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
@@ -86,10 +87,12 @@ def _routed(picture: Picture, path: str, method: str | None = None) -> bool:
 
 
 def _pattern(path: str) -> str:
-    parts = re.split(r"(\{[^}]*\}|<[^>]*>)", path.rstrip("/") or "/")
-    return "".join(
+    whole = path.removesuffix("/{rest:path}")  # a mounted application answers at its own prefix, too
+    parts = re.split(r"(\{[^}]*\}|<[^>]*>)", whole.rstrip("/") or "/")
+    named = "".join(
         ".*" if ":path" in part else "[^/]+" if part[:1] in "{<" and part else re.escape(part) for part in parts
     )
+    return named if whole == path else f"{named}(/.*)?"
 
 
 def service_ports(picture: Picture) -> Iterator[Hit]:
@@ -185,10 +188,17 @@ def _listens_on(container: Container, image: Dockerfile) -> str | None:
 
 
 def built(picture: Picture) -> Iterator[tuple[Container, Dockerfile]]:
-    """Containers and the Dockerfile that their image is made by; only where both are one."""
+    """Containers and the Dockerfile that their image is made by; only where both are one.
+
+    Of several Dockerfiles, the one that a workflow builds.
+    """
     containers = application_containers(picture)
-    if len(picture.dockerfiles) == 1 and len(containers) == 1:
-        yield containers[0], picture.dockerfiles[0]
+    images = picture.dockerfiles
+    if len(images) > 1:
+        paths = {path for workflow in picture.workflows for path in built_files(workflow)}
+        images = tuple(image for image in images if image.path in paths)
+    if len(images) == 1 and len(containers) == 1:
+        yield containers[0], images[0]
 
 
 def users(picture: Picture) -> Iterator[Hit]:

@@ -146,7 +146,8 @@ def _unknown(key: str) -> str:
     table = _data("annotations").get(prefix)
     if table is None or name in table["keys"]:
         return ""
-    nearest = difflib.get_close_matches(name, table["keys"], 1, 0.5 if table["closed"] else 0.9)
+    meant = table.get("meant", {}).get(name)
+    nearest = [meant] if meant else difflib.get_close_matches(name, table["keys"], 1, 0.5 if table["closed"] else 0.9)
     hint = f"; the nearest real one is {prefix}/{nearest[0]}" if nearest else ""
     return f"which its controller does not know{hint}" if table["closed"] or nearest else ""
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from bedside.policy.dockerfiles import Dockerfile
 from bedside.policy.image_names import split_image
 from bedside.policy.kubernetes import place
 from bedside.policy.picture import Picture
@@ -11,6 +12,7 @@ from bedside.policy.shell import Command
 from bedside.policy.shipments import (
     builds,
     builds_image,
+    built_files,
     image_scans,
     literal_repository,
     pushed_by,
@@ -169,19 +171,22 @@ def unbuilt_dockerfile(picture: Picture) -> Iterator[Hit]:
     ships = any(pushes(step) for workflow in picture.workflows for step in workflow.steps)
     if not ships and not any(True for workflow in picture.workflows for _ in builds(workflow)):
         return
-    text = "\n".join(
-        node.text for workflow in picture.workflows for node in workflow.node.walk() if node.kind == "scalar"
-    )
+    paths = frozenset().union(*(built_files(workflow) for workflow in picture.workflows))
+    unclear = not paths or any("$" in path for path in paths)
     for image in picture.dockerfiles:
-        name = image.path.rsplit("/", 1)[-1]
-        directory = image.path.rpartition("/")[0].rsplit("/", 1)[-1]
-        default = name in ("Dockerfile", "Containerfile") and any(True for w in picture.workflows for _ in builds(w))
-        if not (
-            name in text
-            if not default
-            else (not directory or len(picture.dockerfiles) == 1 or directory in text or name in text)
-        ):
+        built = image.path in paths or (len(picture.dockerfiles) == 1 and paths)
+        if not built and not (unclear and _may_be_built(picture, image)):
             yield Hit(image.stages[0].place, f"no workflow builds {image.path}")
+
+
+def _may_be_built(picture: Picture, image: Dockerfile) -> bool:
+    """Whether something that is built under a variable, or by a program, may be this one: its name or place is said."""
+    directory, _, name = image.path.rpartition("/")
+    scalars = (node.text for workflow in picture.workflows for node in workflow.node.walk() if node.kind == "scalar")
+    text = "\n".join(scalars)
+    place = directory.rpartition("/")[2]
+    named = re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", text) is not None
+    return (named and name not in ("Dockerfile", "Containerfile")) or (bool(place) and place in text)
 
 
 def repository_mismatch(picture: Picture) -> Iterator[Hit]:
