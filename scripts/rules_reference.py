@@ -80,9 +80,9 @@ def _items() -> Iterator[str]:
 def _guide() -> Iterator[str]:
     """What check says of the deployment that looks ready for production."""
     yield "# A deployment that looks ready for production\n"
-    yield "[tests/policy/deployments/guide](../../tests/policy/deployments/guide) is written as a good guide would write"
-    yield "it: FastAPI with health checks, a multi-stage Dockerfile, an autoscaler, TLS, a scan before the push. hadolint and"
-    yield "`trivy config` pass every line that this table names.\n"
+    yield "[tests/policy/deployments/guide](../../tests/policy/deployments/guide) is written as a good guide would"
+    yield "write it: FastAPI with health checks, a multi-stage Dockerfile, an autoscaler, TLS, a scan before the push."
+    yield "hadolint and `trivy config` pass every line that this table names.\n"
     yield "| what is wrong with it | found as | where |\n|---|---|---|"
     for fact in tomllib.loads((TESTS / "guide.toml").read_text())["fact"]:
         rules = ", ".join(dict.fromkeys(_link(one["rule"]) for one in fact["finds"]))

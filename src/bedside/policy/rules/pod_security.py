@@ -103,7 +103,7 @@ def volume_types(picture: Picture) -> Iterator[Hit]:
     """Volumes that cannot reach around the namespace; hostPath is a rule of its own."""
     for pod in picture.pods:
         for volume in pod.spec.at("volumes").items():
-            kinds = {key for key, _ in volume.pairs()} - {"name"}
+            kinds = {key for key, node in volume.pairs() if node} - {"name"}
             if kinds and not kinds & _VOLUMES and "hostPath" not in kinds:  # one of no type becomes an emptyDir
                 yield Hit(place(volume), f"{pod.owner.title} mounts a volume of type {', '.join(sorted(kinds))}")
 
@@ -112,7 +112,7 @@ def host_path(picture: Picture) -> Iterator[Hit]:
     """A directory of the node inside the container."""
     for pod in picture.pods:
         for volume in pod.spec.at("volumes").items():
-            if any(key == "hostPath" for key, _ in volume.pairs()):
+            if volume.at("hostPath"):
                 where = volume.at("hostPath", "path").text
                 yield Hit(place(volume), f"{pod.owner.title} mounts {where or 'a path'} of the node")
 
@@ -223,18 +223,18 @@ def seccomp(picture: Picture) -> Iterator[Hit]:
     for pod in picture.pods:
         if pod.windows:
             continue
-        own = pod.spec.at("securityContext", "seccompProfile", "type")
+        own = pod.spec.at("securityContext", "seccompProfile")
         if own and not _confined(own):
-            yield Hit(place(own), f"{pod.owner.title} sets the seccomp profile {own.text}")
+            yield Hit(place(own), f"{pod.owner.title} sets the seccomp profile {own.at('type').text or '(none)'}")
         for container in pod.all_containers:
-            node = container.security.at("seccompProfile", "type")
+            node = container.security.at("seccompProfile")
             if (node and not _confined(node)) or (not node and not own):
                 where = place(node) if node else container.place
                 yield Hit(where, f"{container.title} runs without a seccomp profile")
 
 
-def _confined(node: Node) -> bool:
-    return node.text in ("RuntimeDefault", "Localhost")
+def _confined(profile: Node) -> bool:
+    return profile.at("type").text in ("RuntimeDefault", "Localhost")
 
 
 def _user_namespace(pod: Pod) -> bool:
