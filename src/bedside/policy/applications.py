@@ -1,6 +1,7 @@
 """A Python serving file as its routes and handlers, read from the syntax tree and never imported."""
 
 import ast
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,7 +109,10 @@ def parse_module(text: str) -> ast.Module:
             warnings.simplefilter("ignore")
             return ast.parse(text)
     except SyntaxError as error:
-        raise NotPython(error.lineno or 0, f"not Python: {error.msg}") from None
+        running = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise NotPython(
+            error.lineno or 0, f"not Python as {running}, which runs this check, reads it: {error.msg}"
+        ) from None
     except (ValueError, RecursionError, MemoryError):
         raise NotPython(0, "not Python: a null byte, or nested deeper than the parser goes") from None
 

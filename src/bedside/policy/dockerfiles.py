@@ -10,6 +10,10 @@ MAX_BYTES = 65_536
 """Largest Dockerfile that is read: the parser's time grows with the square of continued lines."""
 
 
+_LONGEST = 4_096
+"""Longest name of a base: a default that holds its own name twice would double with every turn."""
+
+
 class NotADockerfile(ValueError):
     """The parser refused the text; the message is the parser's."""
 
@@ -167,7 +171,8 @@ def parse(text: str, path: str) -> Dockerfile:
 def _stage(first: Instruction, rest: list[Instruction], defaults: dict[str, str]) -> Stage:
     words = list(first.values)
     base = words[0] if words else ""
-    for name, value in defaults.items():
-        base = base.replace("${" + name + "}", value).replace("$" + name, value)
+    for _ in range(3):  # a default may name another ARG
+        for name, value in defaults.items():
+            base = base.replace("${" + name + "}", value).replace("$" + name, value)[:_LONGEST]
     alias = words[2] if len(words) > 2 and words[1].lower() == "as" else ""
     return Stage(base, alias, first.place, tuple(rest))

@@ -51,6 +51,7 @@ class Picture:
     Attributes:
         whole: Whether a directory or a rendered tree was given, so that what is not in it is missing.
         names: Every file that was seen, read or not.
+        roots: Directories that were seen whole; empty for where the paths of the others begin.
         remarks: Load times that somebody wrote down, in seconds.
         unseen: Trees of which something was not seen: a remote base, a chart, a generator.
         problems: Problems of reading, by rule id.
@@ -58,6 +59,7 @@ class Picture:
 
     whole: bool = True
     names: frozenset[str] = frozenset()
+    roots: frozenset[str] = frozenset(("",))
     objects: tuple[KubeObject, ...] = ()
     kustomizations: tuple[Kustomization, ...] = ()
     unseen: frozenset[str] = frozenset()
@@ -87,6 +89,10 @@ class Picture:
     def of(self, *kinds: str) -> tuple[KubeObject, ...]:
         """Objects of these kinds."""
         return tuple(item for kind in kinds for item in self._by_kind.get(kind, ()))
+
+    def saw(self, path: str) -> bool:
+        """Whether a file of this path would have been seen if it were there."""
+        return self.whole and not path.startswith("..") and any(_below(path, root) for root in self.roots)
 
     def shows(self, item: KubeObject) -> bool:
         """Whether what an object refers to would be seen if it were there."""
@@ -206,7 +212,13 @@ def together(one: KubeObject, other: KubeObject) -> bool:
     return near and applied_together(one, other)
 
 
-def build(files: Iterable[SourceFile], *, names: Iterable[str] = (), whole: bool = True) -> Picture:
+def _below(path: str, root: str) -> bool:
+    return not root or f"{path}/".startswith(f"{root}/")
+
+
+def build(
+    files: Iterable[SourceFile], *, names: Iterable[str] = (), whole: bool = True, roots: Iterable[str] = ("",)
+) -> Picture:
     """Parse every file into one picture. Never raises for what is in a file."""
     sources = list(files)
     seen = frozenset([*names, *(item.path for item in sources)])
@@ -215,7 +227,7 @@ def build(files: Iterable[SourceFile], *, names: Iterable[str] = (), whole: bool
     )
     for source in sources:
         builder.take(source)
-    return builder.picture(seen, whole=whole)
+    return builder.picture(seen, whole=whole, roots=frozenset(roots))
 
 
 class _Builder:
@@ -260,6 +272,8 @@ class _Builder:
                 self.ignores[source.path] = tuple(line for line in lines if line and not line.startswith("#"))
             case "python":
                 self._python(text, source.path)
+            case "requirements" if text.startswith(("dependencies:", "digest:")):
+                pass  # a lock file of Helm
             case "requirements":
                 parsed = requirement_files.parse(text, source.path)
                 self.requirements.append(parsed)
@@ -345,7 +359,7 @@ class _Builder:
             missing = "kind" if api else "apiVersion" if kind else "kind and no apiVersion"
             self.problem("BED-INP-010", source.path, node.line, f"this has metadata, and no {missing}: it is no object")
 
-    def picture(self, names: frozenset[str], *, whole: bool) -> Picture:
+    def picture(self, names: frozenset[str], *, whole: bool, roots: frozenset[str]) -> Picture:
         for chart, count in self.templates.items():
             path = posixpath.join(chart, "Chart.yaml")
             self.problem("BED-INP-004", path, 0, f"a Helm chart, of which {count} templates were not read")
@@ -361,6 +375,7 @@ class _Builder:
         return Picture(
             whole=whole,
             names=names,
+            roots=roots,
             objects=tuple(self._objects(trees)),
             kustomizations=tuple(self.kustomizations),
             unseen=frozenset(tree.name for tree in trees if not tree.notes.whole),

@@ -14,6 +14,9 @@ _ENGINES = ("docker", "podman", "buildah", "nerdctl")
 _LISTS = ("cyclonedx", "cyclonedx-json", "spdx", "spdx-json", "github")
 """Formats of a list of what is in an image, which is no judgement of it."""
 
+ELSEWHERE = "$named-in-another-file"
+"""What stands for a Dockerfile that compose or bake names."""
+
 _KANIKO = ("executor", "kaniko")
 
 
@@ -100,6 +103,9 @@ def built_files(workflow: Workflow) -> frozenset[str]:
 
 
 def _built_file(command: Command) -> str:
+    """The Dockerfile of a build; a variable where another file says which."""
+    if {"compose", "bake"} & set(command.words[1:3]):
+        return ELSEWHERE
     named = command.option("-f", "--file", "--dockerfile")
     context = command.option("-c", "--context") if command.program in _KANIKO else command.words[-1]
     return named or f"{context or '.'}/Dockerfile"
@@ -112,10 +118,10 @@ def pushed_by(step: Step) -> tuple[str, ...]:
     return tuple(name for command in step.commands for name in push_targets(command) or ())
 
 
-def pushed_names(workflow: Workflow) -> Iterator[str]:
-    """Every reference that is pushed."""
-    for step in workflow.steps:
-        yield from pushed_by(step)
+def pushed_repositories(workflow: Workflow) -> frozenset[str]:
+    """The repository of every reference that is pushed, the workflow's own variables written in."""
+    found = (literal_repository(name, workflow, step) for step in workflow.steps for name in pushed_by(step))
+    return frozenset(found) - {""}
 
 
 def repository(reference: str) -> str:
@@ -130,18 +136,19 @@ def _tight(text: str) -> str:
     return re.sub(r"\s*\}\}", "}}", re.sub(r"\$\{\{\s*", "${{", text))
 
 
-def written_out(reference: str, workflow: Workflow) -> str:
-    """A reference with the workflow's own variables written in; others stay, all in one form."""
+def written_out(reference: str, workflow: Workflow, step: Step | None = None) -> str:
+    """A reference with the variables of the workflow, and of a step, written in; others stay, all in one form."""
     text = _tight(reference)
-    for name, value in _variables(workflow).items():
+    own = step.node.at("env").strings() if step is not None and not workflow.gitlab else {}
+    for name, value in (_by_length(own) | _variables(workflow)).items():
         for form in ("${{env." + name + "}}", "${" + name + "}", "$" + name):
             text = text.replace(form, value)
     return re.sub(r"\$\{(\w+)\}", r"$\1", text)
 
 
-def literal_repository(reference: str, workflow: Workflow) -> str:
-    """The repository of a reference with the workflow's own variables written in."""
-    return repository(written_out(reference, workflow))
+def literal_repository(reference: str, workflow: Workflow, step: Step | None = None) -> str:
+    """The repository of a reference with the variables of the workflow, and of a step, written in."""
+    return repository(written_out(reference, workflow, step))
 
 
 def _variables(workflow: Workflow) -> dict[str, str]:
@@ -149,9 +156,12 @@ def _variables(workflow: Workflow) -> dict[str, str]:
     known: dict[str, str] = {}
     for holder in (workflow.node, *(job for _, job in workflow.jobs)):
         known |= {name: _value(node) for name, node in holder.at(field).pairs()}
-    return dict(
-        sorted(known.items(), key=lambda item: -len(item[0]))
-    )  # the longest name first: $IMAGE_TAG, then $IMAGE
+    return _by_length(known)
+
+
+def _by_length(known: dict[str, str]) -> dict[str, str]:
+    """The longest name first: $IMAGE_TAG, then $IMAGE."""
+    return dict(sorted(known.items(), key=lambda item: -len(item[0])))
 
 
 def _value(node: Node) -> str:

@@ -316,6 +316,7 @@ class _Reader:
 
 
 _INTEGER = re.compile(r"[-+]?[0-9][0-9_]{0,17}")
+_OTHER_BASE = re.compile(r"0(o?[0-7]{1,20}|x[0-9a-fA-F]{1,16}|b[01]{1,64})")
 _FLOAT = re.compile(r"[-+]?(\d[\d_]{0,30}\.[\d_]{0,30}([eE][-+]?\d{1,3})?|\.\d{1,30}|\d{1,17}[eE][-+]?\d{1,3})")
 _BLOCK = ("|", ">")
 _NUMERIC = frozenset("+-.0123456789")
@@ -327,13 +328,15 @@ _WORDS: Mapping[str, Scalar] = {"": None, "~": None} | {
 
 
 def _resolve(text: str) -> Scalar:
-    """A plain scalar's value, as Kubernetes reads it (YAML 1.1 without dates, octals and base 60)."""
+    """A plain scalar's value, as Kubernetes reads it (YAML 1.1 without dates and base 60)."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in _NUMERIC:
         return text
     if _INTEGER.fullmatch(text) and not (len(text) > 1 and text[0] == "0"):
         return int(text.replace("_", ""))
+    if _OTHER_BASE.fullmatch(text):
+        return int(text, 8) if text[1].isdigit() else int(text, 0)
     if _FLOAT.fullmatch(text):
         return float(text.replace("_", ""))
     return text

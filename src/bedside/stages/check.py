@@ -34,6 +34,7 @@ class Sources:
 
     files: tuple[SourceFile, ...]
     names: frozenset[str]
+    roots: frozenset[str]
     whole: bool
     unread: tuple[Finding, ...]
 
@@ -61,7 +62,7 @@ def check(
     """
     sources = read(paths, standard_input)
     with _collector_paused():
-        seen = picture.build(sources.files, names=sources.names, whole=sources.whole)
+        seen = picture.build(sources.files, names=sources.names, whole=sources.whole, roots=sources.roots)
         own = [*rulebook.judge(seen), *sources.unread, *_specs(seen)]
     if all(picture.kind_of(item.path) == "prose" for item in sources.files):
         own.append(rulebook.finding("BED-INP-002", Hit(Place(paths[0]), "no file that any rule reads")))
@@ -128,7 +129,7 @@ def corrections(paths: Sequence[str]) -> tuple[Correction, ...]:
     if STANDARD_INPUT in paths:
         raise UsageError("standard input cannot be corrected", remedy="Name files or directories.")
     sources = read(paths, b"")
-    seen = picture.build(sources.files, names=sources.names, whole=sources.whole)
+    seen = picture.build(sources.files, names=sources.names, whole=sources.whole, roots=sources.roots)
     texts = {item.path: item.data.decode("utf-8") for item in sources.files if _is_text(item.data)}
     found = fixes.edits(seen, texts)
     changed: list[Correction] = []
@@ -174,6 +175,7 @@ def read(paths: Sequence[str], standard_input: bytes) -> Sources:
     files: dict[str, SourceFile] = {}
     names: set[str] = set()
     unread: list[Finding] = []
+    roots: set[str] = set()
     whole = False
     for path in paths:
         if path == STANDARD_INPUT:
@@ -183,13 +185,17 @@ def read(paths: Sequence[str], standard_input: bytes) -> Sources:
         if not Path(path).exists():
             raise UsageError(f"{path} does not exist", remedy="Name a file, a directory, or - for standard input.")
         whole = whole or Path(path).is_dir()
+        if Path(path).is_dir():
+            roots.add("" if Path(path) == Path() else Path(path).as_posix())
         whole = whole or Path(path).name in FILES
         for name in _walk(path):
             names.add(name)
             if picture.kind_of(name):
                 _read_one(name, files, unread)
     _follow(files, names, unread)
-    return Sources(tuple(files[name] for name in sorted(files)), frozenset(names), whole, tuple(unread))
+    return Sources(
+        tuple(files[name] for name in sorted(files)), frozenset(names), frozenset(roots), whole, tuple(unread)
+    )
 
 
 def _follow(files: dict[str, SourceFile], names: set[str], unread: list[Finding]) -> None:
@@ -231,8 +237,14 @@ def _walk(path: str) -> Iterator[str]:
         below[:] = sorted(name for name in below if name not in SKIPPED)
         for name in sorted(names):
             found = Path(directory, name)
-            if found.is_file():
+            if found.is_file() and not _is_test(found.relative_to(path)):
                 yield found.as_posix()
+
+
+def _is_test(path: Path) -> bool:
+    """Whether a Python file below the path that was given is there for tests."""
+    tested = {"test", "tests"} & set(path.parts[:-1]) or path.name.startswith("test_") or path.name == "conftest.py"
+    return path.suffix == ".py" and bool(tested)
 
 
 def _stock(paths: Sequence[str], sources: Sources, runner: Runner, *, strict: bool) -> list[Finding]:

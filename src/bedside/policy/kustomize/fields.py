@@ -96,10 +96,15 @@ _ELSEWHERE: dict[str, tuple[tuple[str, Path], ...]] = {
         ("PersistentVolume", ("spec", "volumeName")),
         ("StorageClass", ("spec", "storageClassName")),
     ),
-    "APIService": (("Service", ("spec", "service", "name")),),
-    "MutatingWebhookConfiguration": (("Service", ("webhooks", "*", "clientConfig", "service", "name")),),
-    "ValidatingWebhookConfiguration": (("Service", ("webhooks", "*", "clientConfig", "service", "name")),),
 }
+SERVICES: dict[str, Path] = {
+    "MutatingWebhookConfiguration": ("webhooks", "*", "clientConfig", "service"),
+    "ValidatingWebhookConfiguration": ("webhooks", "*", "clientConfig", "service"),
+    "APIService": ("spec", "service"),
+    "CustomResourceDefinition": ("spec", "conversion", "webhook", "clientConfig", "service"),
+}
+"""Where objects outside of every namespace name a Service, with the namespace that it is in."""
+
 _PODS: dict[str, Path] = {
     "Pod": ("spec",),
     "CronJob": (*_JOB, *_TEMPLATE, "spec"),

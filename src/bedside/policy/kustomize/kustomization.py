@@ -14,7 +14,8 @@ FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 ADDING = ("helmCharts", "helmChartInflationGenerator", "generators")
 CHANGING = ("transformers", "replacements", "vars")
-"""Fields that run programs, render charts, or copy values: what they add or change is not seen here."""
+ADVISING = ("configurations", "openapi", "crds")
+"""Fields that run programs, render charts, copy values, or tell where names stand: not seen here."""
 
 
 @dataclass(frozen=True)

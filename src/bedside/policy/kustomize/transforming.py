@@ -1,6 +1,6 @@
 """What a kustomization does to every object below it: namespace, names, labels, annotations, replicas, images."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bedside.policy.image_names import split_image
@@ -60,24 +60,38 @@ def namespace(kustomization: Node, found: list[Resource]) -> list[Resource]:
     to = kustomization.at("namespace")
     if not to.text:
         return found
-    accounts = {item.name for item in found if item.kind == "ServiceAccount"} | {"default"}
-    return [item.become(_into(item, to, accounts)) for item in found]
+    known = {(item.kind, item.name, item.namespace or "default") for item in found}
+    return [Resource(_into(item, to, known), item.names | {item.name}, item.partial) for item in found]
 
 
-def _into(item: Resource, to: Node, accounts: set[str]) -> Node:
+Known = Collection[tuple[str, str, str]]
+"""Objects by kind, name and namespace."""
+
+
+def _into(item: Resource, to: Node, known: Known) -> Node:
     if item.kind == "Namespace":
         return fields.changed(item.node, ("metadata", "name"), lambda name: name.saying(to.text))
     node = item.node
     if item.kind in ("RoleBinding", "ClusterRoleBinding"):
-        node = fields.changed(node, ("subjects", "*"), lambda one: _account_into(one, to, accounts))
+        node = fields.changed(node, ("subjects", "*"), lambda one: _moved(one, one.at("kind").text, to, known))
+    if item.kind in fields.SERVICES:
+        node = fields.changed(node, fields.SERVICES[item.kind], lambda one: _moved(one, "Service", to, known))
     if item.kind in fields.CLUSTER_WIDE:
         return node
     return fields.changed(node, ("metadata", "namespace"), lambda _: to, make=True)
 
 
-def _account_into(subject: Node, to: Node, accounts: set[str]) -> Node:
-    ours = subject.at("kind").text == "ServiceAccount" and subject.at("name").text in accounts
-    return subject.put("namespace", to) if ours else subject
+def _moved(reference: Node, kind: str, to: Node, known: Known) -> Node:
+    """A reference to an account or Service that goes along, with the new namespace."""
+    always = (kind, reference.at("name").text) == ("ServiceAccount", "default")
+    ours = kind in ("ServiceAccount", "Service") and _is_known(reference, kind, known)
+    return reference.put("namespace", to) if ours or always else reference
+
+
+def _is_known(reference: Node, kind: str, known: Known) -> bool:
+    """Whether an object is among these; one without a namespace is taken for any of its name."""
+    name, space = reference.at("name").text, reference.at("namespace").text
+    return any(one == kind and called == name and space in ("", where) for one, called, where in known)
 
 
 def affixes(kustomization: Node, found: list[Resource]) -> list[Resource]:
@@ -85,33 +99,42 @@ def affixes(kustomization: Node, found: list[Resource]) -> list[Resource]:
     before, after = kustomization.at("namePrefix").text, kustomization.at("nameSuffix").text
     if not before and not after:
         return found
-    renamed = {
-        (item.kind, item.name): f"{before}{item.name}{after}"
-        for item in found
-        if item.name and item.kind not in fields.NEVER_RENAMED
-    }
-    return [_renamed(item, renamed) for item in found]
+    movable = [item for item in found if item.name and item.kind not in fields.NEVER_RENAMED]
+    renamed = {(item.kind, item.name): f"{before}{item.name}{after}" for item in movable}
+    known = {(item.kind, item.name, item.namespace or "default") for item in movable}
+    return [_renamed(item, renamed, known) for item in found]
 
 
-def _renamed(item: Resource, renamed: Mapping[tuple[str, str], str]) -> Resource:
+Renamed = Mapping[tuple[str, str], str]
+"""New names by kind and old name."""
+
+
+def _renamed(item: Resource, renamed: Renamed, known: Known) -> Resource:
     node = item.node
     for kind, path in fields.names(item.kind):
         node = fields.changed(node, path, lambda name, kind=kind: _newly(name, kind, renamed))  # type: ignore[misc]
-    for path in (("spec", "scaleTargetRef"), ("roleRef",), ("subjects", "*")):
-        node = fields.changed(node, path, lambda reference: _pointed(reference, renamed))
+    for path in (("spec", "scaleTargetRef"), ("roleRef",)):
+        node = fields.changed(node, path, lambda one: _pointed(one, one.at("kind").text, renamed))
+    node = fields.changed(node, ("subjects", "*"), lambda one: _found(one, one.at("kind").text, renamed, known))
+    if item.kind in fields.SERVICES:
+        node = fields.changed(node, fields.SERVICES[item.kind], lambda one: _found(one, "Service", renamed, known))
     new = renamed.get((item.kind, item.name))
     if new is not None:
         node = fields.changed(node, ("metadata", "name"), lambda name: name.saying(new))
     return Resource(node, item.names | {item.name}, item.partial)
 
 
-def _newly(name: Node, kind: str, renamed: Mapping[tuple[str, str], str]) -> Node:
+def _newly(name: Node, kind: str, renamed: Renamed) -> Node:
     new = renamed.get((kind, name.text))
     return name if new is None else name.saying(new)
 
 
-def _pointed(reference: Node, renamed: Mapping[tuple[str, str], str]) -> Node:
-    kind = reference.at("kind").text
+def _found(reference: Node, kind: str, renamed: Renamed, known: Known) -> Node:
+    """A reference that says the namespace too, and so is only renamed where that is right."""
+    return _pointed(reference, kind, renamed) if _is_known(reference, kind, known) else reference
+
+
+def _pointed(reference: Node, kind: str, renamed: Renamed) -> Node:
     return fields.changed(reference, ("name",), lambda name: _newly(name, kind, renamed))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bedside.policy.kustomize import transforming
 from bedside.policy.kustomize.generating import generated
-from bedside.policy.kustomize.kustomization import ADDING, CHANGING, Kustomization
+from bedside.policy.kustomize.kustomization import ADDING, ADVISING, CHANGING, Kustomization
 from bedside.policy.kustomize.patching import Notes, late_patches, patched, patches
 from bedside.policy.kustomize.transforming import Resource
 from bedside.policy.yamltree import Node
@@ -137,7 +137,7 @@ class _Grower:
         if remote:
             more = f" and {len(remote) - 1} more" if len(remote) > 1 else ""
             self._notes.not_followed(remote[0], f"{remote[0].text}{more}, somewhere else, was not read")
-        for name in (*ADDING, *CHANGING):
+        for name in (*ADDING, *CHANGING, *ADVISING):
             node = one.node.at(name)
             if node.items() or node.pairs():
                 self._notes.not_followed(node, f"what {name} makes or changes is not seen here")

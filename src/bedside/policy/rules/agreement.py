@@ -62,15 +62,25 @@ def _probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
 
 def _serving_probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
     """Probes of the containers that the application's own image runs in."""
-    own = {id(container.node) for container in application_containers(picture)}
     for container, name, probe in _probes(picture):
-        if id(container.node) in own:
+        if runs_application(picture, container):
             yield container, name, probe
 
 
 def application_containers(picture: Picture) -> tuple[Container, ...]:
     """The one container of each pod behind a Service; none where a sidecar makes it unclear."""
     return tuple(pod.containers[0] for pod in picture.serving if len(pod.containers) == 1)
+
+
+def runs_application(picture: Picture, container: Container) -> bool:
+    """Whether a container certainly runs the Python of the tree: by its Dockerfile, or because there is one of each."""
+    if not picture.applications:
+        return False
+    if picture.dockerfiles:
+        return any(one.node is container.node for one, _ in built(picture))
+    containers = application_containers(picture)
+    alone = len(picture.applications) == 1 and len(containers) == 1 and containers[0].node is container.node
+    return alone and any(route.health for route in picture.applications[0].routes)
 
 
 def _routed(picture: Picture, path: str, method: str | None = None) -> bool:
@@ -130,7 +140,7 @@ def ingress_paths(picture: Picture) -> Iterator[Hit]:
 
 def _serves_application(picture: Picture, owner: KubeObject, name: str) -> bool:
     service = picture.find("Service", name, owner)
-    own = {id(container.pod) for container in application_containers(picture)}
+    own = {id(one.pod) for one in application_containers(picture) if runs_application(picture, one)}
     return service is not None and any(id(pod) in own for pod in picture.selected(service))
 
 
@@ -154,9 +164,10 @@ def scrape_paths(picture: Picture) -> Iterator[Hit]:
         if noted.at("prometheus.io/scrape").text != "true" or len(pod.containers) != 1:
             continue
         path, port = noted.at("prometheus.io/path"), noted.at("prometheus.io/port")
-        if port and port.text not in pod.containers[0].ports:
+        if port and _unheard(picture, pod.containers[0], port):
             yield Hit(place(port), f"{pod.owner.title} is scraped at port {port.text}, which no container declares")
-        if not _routed(picture, path.text or "/metrics") and not _mounts_metrics(picture):
+        own = runs_application(picture, pod.containers[0])
+        if own and not _routed(picture, path.text or "/metrics") and not _mounts_metrics(picture):
             where = path if path else noted.at("prometheus.io/scrape")
             yield Hit(
                 place(where),

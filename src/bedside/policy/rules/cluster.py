@@ -74,9 +74,38 @@ def _opened(picture: Picture, policy: KubeObject, rule: Node, pod: Pod, directio
     ports = {port.at("port").text for port in rule.at("ports").items()} - {""}
     if not ports:
         yield Hit(place(rule), f"{policy.title} allows all {direction.lower()} of {pod.owner.title}")
-    elif direction == "Ingress" and ports - _scraped(picture, pod):
-        opened = ", ".join(sorted(ports - _scraped(picture, pod)))
+    elif direction == "Ingress" and ports - _meant_for_all(picture, pod):
+        opened = ", ".join(sorted(ports - _meant_for_all(picture, pod)))
         yield Hit(place(rule), f"{policy.title} lets every pod of the cluster reach port {opened} of {pod.owner.title}")
+
+
+def _meant_for_all(picture: Picture, pod: Pod) -> set[str]:
+    """Ports that are scraped, or that the API server calls: it has no labels by which a policy could name it."""
+    return _scraped(picture, pod) | _called_by_api_server(picture, pod)
+
+
+def _called_by_api_server(picture: Picture, pod: Pod) -> set[str]:
+    """Names and numbers of the ports behind webhooks and aggregated APIs."""
+    clients = [
+        hook.at("clientConfig", "service")
+        for item in picture.of("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+        for hook in item.node.at("webhooks").items()
+    ]
+    clients += [item.spec.at("service") for item in picture.of("APIService")]
+    clients += [
+        item.spec.at("conversion", "webhook", "clientConfig", "service")
+        for item in picture.of("CustomResourceDefinition")
+    ]
+    called = {client.at("name").text for client in clients} - {""}
+    found: set[str] = set()
+    for service in picture.of("Service"):
+        if service.name in called and together(service, pod.owner) and pod in picture.selected(service):
+            for port in service.spec.at("ports").items():
+                target = (port.at("targetPort") or port.at("port")).text
+                numbers = {str(c.ports[target]) for c in pod.containers if target in c.ports}
+                names = {name for c in pod.containers for name, number in c.ports.items() if str(number) == target}
+                found |= {target, *numbers, *names}
+    return found
 
 
 def _scraped(picture: Picture, pod: Pod) -> set[str]:

@@ -120,15 +120,28 @@ def missing_sources(picture: Picture) -> Iterator[Hit]:
     made = "\n".join(step.script for workflow in picture.workflows for step in workflow.steps)
     for image in picture.dockerfiles if picture.whole else ():
         copies = _context_copies(image)
-        in_view = any(_known(picture, source) for item in copies for source in item.values[:-1])
-        for instruction in copies if in_view else ():
+        context = _context(picture, image, copies)
+        for instruction in copies if context is not None else ():
             for source in instruction.values[:-1]:
                 written = source.endswith(_WRITTEN) and not re.search(r"[*?$\[<:]", source)
                 output = re.search(rf"(-o|--output\S*|>)\s*\S*{re.escape(source.rpartition('/')[2])}", made)
-                if written and not _known(picture, source) and not output:
+                seen = picture.saw(posixpath.normpath(posixpath.join(context or "", source.strip("/"))))
+                if written and seen and not _known(picture, source) and not output:
                     yield Hit(instruction.place, f"{source} is copied, but is not there")
         for stage in image.stages:
             yield from _uncopied_requirements(image, stage)
+
+
+def _context(picture: Picture, image: Dockerfile, copies: list[Instruction]) -> str | None:
+    """The directory that is built from: the nearest at or above the Dockerfile that has something that is copied."""
+    parts = image.path.split("/")[:-1]
+    sources = [source.strip("/") for item in copies for source in item.values[:-1] if source.strip("./")]
+    for length in range(len(parts), -1, -1):
+        here = "/".join(parts[:length])
+        paths = [posixpath.normpath(posixpath.join(here, source)) for source in sources]
+        if any(name == path or name.startswith(f"{path}/") for path in paths for name in picture.names):
+            return here
+    return None
 
 
 def _known(picture: Picture, source: str) -> bool:

@@ -31,7 +31,16 @@ def secret_values(picture: Picture) -> Iterator[Hit]:
 def is_value(text: str) -> bool:
     """Whether a text may be a credential: no path, address, reference, switch or whole file."""
     elsewhere = text.startswith(("$", "/", "http")) or ("\n" in text and "PRIVATE KEY" not in text)
-    return bool(text) and not elsewhere and text.lower() not in ("true", "false", "none", "0", "1", "yes", "no")
+    switch = text.lower() in ("true", "false", "none", "0", "1", "yes", "no")
+    return bool(text) and not (elsewhere or switch or is_placeholder(text))
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a text says that something else belongs there: in brackets, by its words, or as a name in capitals."""
+    return (
+        re.search(r"[<{$]|(?i:change|replace|example|placeholder)", text) is not None
+        or re.fullmatch(r"[A-Z]+(_[A-Z]+)+", text) is not None
+    )
 
 
 def secret_objects(picture: Picture) -> Iterator[Hit]:
@@ -42,9 +51,5 @@ def secret_objects(picture: Picture) -> Iterator[Hit]:
                 credential = (
                     SECRET_NAME.search(key) or key in _CREDENTIAL_KEYS or item.node.at("type").text in _CREDENTIAL_TYPES
                 )
-                if (
-                    credential
-                    and node.text
-                    and not re.search(r"[<{$]|(?i:change|replace|example|placeholder)", node.text)
-                ):
+                if credential and node.text and not is_placeholder(node.text):
                     yield Hit(place(node), f"{item.title} carries the value of {key}")

@@ -1,6 +1,7 @@
 """Whether what is installed is what was validated, down to the last transitive package."""
 
 import json
+import posixpath
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -13,6 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from bedside.policy.applications import imported
+from bedside.policy.dockerfiles import Dockerfile
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
 from bedside.policy.requirement_files import RequirementsFile
@@ -53,23 +55,36 @@ def _table(name: str) -> Any:  # noqa: ANN401 - a JSON file of our own
     return json.loads((files("bedside.policy") / "data" / f"{name}.json").read_text())
 
 
-def _installed(picture: Picture) -> list[RequirementsFile]:
+def installed(picture: Picture) -> list[RequirementsFile]:
     """Files that an image installs; all of them where no Dockerfile says which."""
-    named = {
-        word.rsplit("/", 1)[-1]
-        for image in picture.dockerfiles
-        for stage in image.stages
-        for instruction in stage.all("RUN")
-        for command in instruction.commands()
-        for position, word in enumerate(command.words)
-        if position and (command.words[position - 1] in ("-r", "--requirement") or command.runs("uv", "pip", "sync"))
-    }
-    concrete = [item for item in picture.requirements if not item.abstract]
-    return (
-        [item for item in picture.requirements if item.name in named]
-        if named
-        else [item for item in concrete if not _for_development(item)]
-    )
+    named = [(image, name) for image in picture.dockerfiles for name in _installed_by(image)]
+    if not named:
+        return [item for item in picture.requirements if not item.abstract and not _for_development(item)]
+    nearest = (_nearest(picture, image, name) for image, name in named)
+    return list(dict.fromkeys(item for item in nearest if item is not None))
+
+
+def _installed_by(image: Dockerfile) -> Iterator[str]:
+    """Names of the requirements files that an image installs from."""
+    for stage in image.stages:
+        for instruction in stage.all("RUN"):
+            for command in instruction.commands():
+                for position, word in enumerate(command.words):
+                    asked = position and command.words[position - 1] in ("-r", "--requirement")
+                    if asked or (position and command.runs("uv", "pip", "sync")):
+                        yield word.rsplit("/", 1)[-1]
+
+
+def _nearest(picture: Picture, image: Dockerfile, name: str) -> RequirementsFile | None:
+    """Of the files of one name, the one that lies nearest to the Dockerfile."""
+    here = image.path.split("/")[:-1]
+
+    def distance(item: RequirementsFile) -> int:
+        there = item.path.split("/")[:-1]
+        shared = len(posixpath.commonprefix([here, there]))
+        return len(here) + len(there) - 2 * shared
+
+    return min((item for item in picture.requirements if item.name == name), key=distance, default=None)
 
 
 def _for_development(item: RequirementsFile) -> bool:
@@ -78,7 +93,7 @@ def _for_development(item: RequirementsFile) -> bool:
 
 def unpinned(picture: Picture) -> Iterator[Hit]:
     """What floats is another package at the next build, and was never validated."""
-    for item in _installed(picture):
+    for item in installed(picture):
         for entry in item.entries:
             if entry.version is None and entry.url is None:
                 yield Hit(entry.place, f"{entry.name} is not pinned to one version")
@@ -94,7 +109,12 @@ def unpinned(picture: Picture) -> Iterator[Hit]:
                 and not requirement.url
                 and canonicalize_name(requirement.name) not in ("pip", "setuptools", "wheel", "uv")
             ):
-                yield Hit(place, f"{requirement.name} is installed in whatever version there is")
+                how = (
+                    f"in any version that is {requirement.specifier}"
+                    if requirement.specifier
+                    else "in whatever version there is"
+                )
+                yield Hit(place, f"{requirement.name} is installed {how}")
 
 
 def _pip_installs(picture: Picture) -> Iterator[tuple[Any, Command]]:
@@ -107,31 +127,29 @@ def _pip_installs(picture: Picture) -> Iterator[tuple[Any, Command]]:
                         yield instruction.place, command
 
 
+_TAKING_VALUE = frozenset(
+    (
+        *("-r", "--requirement", "-c", "--constraint", "-i", "--index-url", "--extra-index-url", "--index"),
+        *("--default-index", "-f", "--find-links", "-t", "--target", "--prefix", "--root", "-e", "--editable"),
+        *("--python", "-p", "--python-version", "--python-platform", "--platform", "--abi", "--implementation"),
+        *("--trusted-host", "--proxy", "--cert", "--client-cert", "--timeout", "--retries", "--cache-dir"),
+        *("--no-binary", "--only-binary", "--no-build-package", "--config-settings", "--config-setting", "-C"),
+        *("--index-strategy", "--keyring-provider", "--resolution", "--prerelease", "--exclude-newer", "--link-mode"),
+        *("--torch-backend", "--upgrade-strategy", "--upgrade-package", "-P", "--progress-bar", "--log", "--report"),
+        *("--use-feature", "--use-deprecated", "--exists-action", "--group", "--extra", "--src", "--override"),
+    )
+)
+"""Options of pip and uv whose next word is their value."""
+
+
 def _named_packages(command: Command) -> list[str]:
     words = list(command.words[command.words.index("install") + 1 :])
-    takes_value = (
-        "-r",
-        "--requirement",
-        "-c",
-        "--constraint",
-        "-i",
-        "--index-url",
-        "--extra-index-url",
-        "-t",
-        "--target",
-        "--prefix",
-        "-f",
-        "--find-links",
-        "--python",
-        "--trusted-host",
-        "-e",
-    )
     named: list[str] = []
     skip = False
     for word in words:
         if skip:
             skip = False
-        elif word in takes_value:
+        elif word in _TAKING_VALUE:
             skip = True
         elif not word.startswith("-") and not word.startswith((".", "/", "$")) and not word.endswith(".whl"):
             named.append(word)
@@ -140,7 +158,7 @@ def _named_packages(command: Command) -> list[str]:
 
 def unhashed(picture: Picture) -> Iterator[Hit]:
     """A version can be published again with other bytes; a hash cannot."""
-    for item in _installed(picture):
+    for item in installed(picture):
         pinned = [entry for entry in item.entries if entry.version is not None]
         bare = [entry for entry in pinned if not entry.hashed]
         if bare and len(pinned) == len(item.entries):
@@ -149,7 +167,7 @@ def unhashed(picture: Picture) -> Iterator[Hit]:
 
 def incomplete(picture: Picture) -> Iterator[Hit]:
     """Pins of what is imported say nothing of what that imports: the rest floats."""
-    for item in _installed(picture):
+    for item in installed(picture):
         if not item.entries or any(entry.version is None for entry in item.entries):
             continue
         missing = sorted(_closure(item) - item.names)
@@ -184,7 +202,7 @@ def _asked(row: dict[str, Any], version: str | None, extras: frozenset[str]) -> 
 
 def blocked_fix(picture: Picture) -> Iterator[Hit]:
     """A pin whose own bounds keep a fixed version of another package out."""
-    for item in _installed(picture):
+    for item in installed(picture):
         for entry in item.entries:
             rows = [row for row in _table("blocking") if row["package"] == entry.name]
             blocked = [row for row in rows if entry.version and _older(entry.version, row["below"])]
@@ -207,7 +225,7 @@ def contract_mismatch(picture: Picture) -> Iterator[Hit]:
     for contract in picture.contracts.values():
         environment = contract.get("environment")
         proven = environment.get("distributions") if isinstance(environment, dict) else None
-        for item in _installed(picture):
+        for item in installed(picture):
             for entry in item.entries:
                 want = proven.get(entry.name) if isinstance(proven, dict) else None
                 if entry.name in _MODEL_LIBRARIES and entry.version and want and want != entry.version:
@@ -219,7 +237,7 @@ def contract_mismatch(picture: Picture) -> Iterator[Hit]:
 
 def disagreeing_pins(picture: Picture) -> Iterator[Hit]:
     """Two files pin one package differently: what is tested is not what is shipped."""
-    for item in _installed(picture):
+    for item in installed(picture):
         pins = {entry.name: entry for entry in item.entries if entry.version}
         for other in picture.requirements:
             if other is item or other.path.rpartition("/")[0] != item.path.rpartition("/")[0]:
@@ -235,7 +253,7 @@ def disagreeing_pins(picture: Picture) -> Iterator[Hit]:
 
 def stale_lock(picture: Picture) -> Iterator[Hit]:
     """A requirement that the lock does not have was added and never locked."""
-    locks = {item.path.rsplit(".", 1)[0]: item for item in _installed(picture) if item.hashed}
+    locks = {item.path.rsplit(".", 1)[0]: item for item in installed(picture) if item.hashed}
     for source in picture.requirements:
         lock = locks.get(source.path.rsplit(".", 1)[0]) if source.abstract else None
         for entry in source.entries if lock else ():
@@ -268,7 +286,7 @@ def moving_source(picture: Picture) -> Iterator[Hit]:
 
 def development_tools(picture: Picture) -> Iterator[Hit]:
     """Tools for the desk in a clinical image: more to load, to scan and to abuse."""
-    for item in _installed(picture):
+    for item in installed(picture):
         for entry in item.entries:
             if picture.dockerfiles and entry.name in _DEVELOPMENT:
                 yield Hit(entry.place, f"{entry.name} is a tool for development")
@@ -305,7 +323,7 @@ _FLAVOURS = {
 
 def undeclared(picture: Picture) -> Iterator[Hit]:
     """What is imported and only locked because something else needs it is gone at the next lock."""
-    sources = [item for item in picture.requirements if item.abstract] or _installed(picture)
+    sources = [item for item in picture.requirements if item.abstract] or installed(picture)
     if (
         len(sources) != 1
         or len(picture.dockerfiles) != 1

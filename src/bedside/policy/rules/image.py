@@ -10,6 +10,7 @@ from bedside.policy.kubernetes import place
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
 from bedside.policy.rules.credentials import SECRET_NAME
+from bedside.policy.rules.dependencies import installed
 from bedside.policy.shell import Command, commands
 
 _DATA = (".csv", ".tsv", ".parquet", ".dcm", ".nii", ".nii.gz", ".feather", ".sqlite", ".db", ".xlsx", ".edf", ".hl7")
@@ -219,7 +220,7 @@ def cuda_without_gpu(picture: Picture) -> Iterator[Hit]:
     for image in picture.dockerfiles:
         if re.search(r"nvidia/cuda|-cuda|-gpu\b", image.final[0].base):
             yield Hit(image.final[0].place, f"the base {image.final[0].base} carries CUDA, but no pod asks for a GPU")
-    for listed in picture.requirements:
+    for listed in installed(picture):
         indexed = any("whl/cpu" in text for text, _ in listed.options)
         for entry in listed.entries:
             heavy = entry.name.startswith("nvidia-") or entry.name in ("xgboost", "onnxruntime-gpu", "cupy-cuda12x")
@@ -238,6 +239,7 @@ def ignore_file(picture: Picture) -> Iterator[Hit]:
         prefix = directory + "/" if directory else ""
         if (
             broad
+            and picture.saw(prefix + ".dockerignore")
             and prefix + ".dockerignore" not in picture.names
             and image.path + ".dockerignore" not in picture.names
         ) and ".dockerignore" not in picture.names:

@@ -41,10 +41,13 @@ def pinned_actions(picture: Picture) -> Iterator[Hit]:
         used = [step.node.at("uses") for step in workflow.steps] + [job.at("uses") for _, job in workflow.jobs]
         for node in used:
             version = node.text.partition("@")[2]
-            local = node.text.startswith(("./", "docker://")) or node.text == ""
+            local = node.text.startswith(("./", "docker://", *_BY_TAG)) or node.text == ""
             if not local and not _COMMIT.fullmatch(version):
                 yield Hit(place(node), f"{node.text} is not pinned by commit")
 
+
+_BY_TAG = ("slsa-framework/slsa-github-generator/.github/workflows/",)
+"""Workflows that prove who built by their tag, and refuse to run from a commit."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -90,10 +93,10 @@ def injection(picture: Picture) -> Iterator[Hit]:
                 continue
             found = _UNTRUSTED.search(step.script or step.given("script"))
             if found:
-                yield Hit(
-                    place(step.node.at("run") or step.node.at("with", "script")),
-                    "text that an outsider can write is pasted into a script",
-                )
+                chosen = "inputs." in found[0]
+                who = "whoever starts the workflow" if chosen else "an outsider"
+                where = place(step.node.at("run") or step.node.at("with", "script"))
+                yield Hit(where, f"text that {who} can write is pasted into a script")
 
 
 _OUTSIDE = re.compile(

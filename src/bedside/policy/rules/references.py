@@ -6,7 +6,7 @@ They are only looked for where a whole tree was given: in a single file, what is
 import difflib
 from collections.abc import Iterator
 
-from bedside.policy.kubernetes import KubeObject, Pod, place, selects
+from bedside.policy.kubernetes import SERVING_KINDS, KubeObject, Pod, place, selects
 from bedside.policy.picture import Picture, applied_together, only_metrics, together
 from bedside.policy.place import Hit, Place
 from bedside.policy.yamltree import Node
@@ -40,13 +40,19 @@ def config_maps(picture: Picture) -> Iterator[Hit]:
     """A pod whose ConfigMap does not exist never starts."""
     for pod in picture.pods:
         for node in config_references(pod, "configMap", "configMapKeyRef", "configMapRef"):
-            if (
-                picture.shows(pod.owner)
-                and not _has(picture, "ConfigMap", pod, node)
-                and node.text != "kube-root-ca.crt"
-            ):
+            made = node.text in _MADE_IN_EVERY_NAMESPACE
+            if picture.shows(pod.owner) and not made and not _has(picture, "ConfigMap", pod, node):
                 yield Hit(place(node), f"{pod.owner.title} reads the ConfigMap {node.text}, which no file defines")
         yield from _missing_keys(picture, pod)
+
+
+_MADE_IN_EVERY_NAMESPACE = (
+    "kube-root-ca.crt",
+    "istio-ca-root-cert",
+    "linkerd-identity-trust-roots",
+    "openshift-service-ca.crt",
+)
+"""ConfigMaps that the cluster, or a mesh in it, puts into every namespace."""
 
 
 def _missing_keys(picture: Picture, pod: Pod) -> Iterator[Hit]:
@@ -94,7 +100,13 @@ def _made_secrets(picture: Picture) -> set[str]:
     made |= {item.spec.at("secretName").text for item in picture.of("Certificate")}
     for item in picture.of("SecretProviderClass"):
         made |= {entry.at("secretName").text for entry in item.spec.at("secretObjects").items()}
+    for item in picture.of("Service"):
+        made |= {item.annotations.at(key).text for key in _SERVING_CERTIFICATES}
     return made
+
+
+_SERVING_CERTIFICATES = tuple(f"service.{stage}.openshift.io/serving-cert-secret-name" for stage in ("alpha", "beta"))
+"""Annotations by which OpenShift makes a Service's certificate into a Secret."""
 
 
 def _filled(item: KubeObject) -> bool:
@@ -109,6 +121,8 @@ def _filled(item: KubeObject) -> bool:
 
 
 def _has(picture: Picture, kind: str, pod: Pod, node: Node) -> bool:
+    if "$(" in node.text:
+        return True  # a name that something else fills in
     return picture.defines(kind, node.text, pod.owner)
 
 
@@ -116,17 +130,19 @@ def namespaces(picture: Picture) -> Iterator[Hit]:
     """Objects in a namespace that no file makes, in a tree that makes its own."""
     made = {item.name for item in picture.of("Namespace")} | {"default", "kube-system", "kube-public"}
     makers = {item.tree for item in picture.of("Namespace")} | ({""} if picture.of("Namespace") else set())
+    tended = {one.directory for one in picture.kustomizations}  # where an unlisted file is not applied
     reported: set[str] = set()
     for item in picture.objects:
         node = item.node.at("metadata", "namespace")
-        if item.tree in makers and picture.shows(item) and node.text and node.text not in made | reported:
+        idle = not item.tree and node.file.rpartition("/")[0] in tended
+        if item.tree in makers and not idle and picture.shows(item) and node.text and node.text not in made | reported:
             reported.add(node.text)
             yield Hit(place(node), f"{item.title} is in the namespace {node.text}, which no file makes")
 
 
 def route_backends(picture: Picture) -> Iterator[Hit]:
     """An Ingress or route to a Service, or a port of it, that is not there answers 503."""
-    if not picture.whole:
+    if not picture.whole or picture.grows:  # an operator makes Services, too
         return
     for owner, name, port in _backends(picture):
         if not picture.shows(owner):
@@ -215,7 +231,7 @@ def bindings(picture: Picture) -> Iterator[Hit]:
     """A binding to a role or an account that is not there gives nobody anything, and says nothing."""
     spaces = {item.namespace for item in picture.objects}
     for item in picture.of("RoleBinding", "ClusterRoleBinding"):
-        if not picture.shows(item) or picture.grows:
+        if not picture.shows(item) or picture.grows or item.namespace == "kube-system":  # which has roles of its own
             continue
         role = item.node.at("roleRef")
         if role.at("kind").text == "Role" and not picture.defines("Role", role.at("name").text, item):
@@ -310,7 +326,10 @@ def monitor_selectors(picture: Picture) -> Iterator[Hit]:
         if selector.kind == "absent" or not item.spec.at(field).items():
             yield Hit(place(item.spec), f"{item.title} does not say what to scrape")
             continue
-        if item.spec.at("namespaceSelector") or not picture.shows(item):
+        near = any(
+            together(item, one) and item.namespace == one.namespace for one in picture.of("Service", *SERVING_KINDS)
+        )
+        if item.spec.at("namespaceSelector") or not picture.shows(item) or not near:
             continue
         ports = _monitored_ports(picture, item, selector)
         if ports is None:

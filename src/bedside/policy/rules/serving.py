@@ -216,14 +216,19 @@ def open_docs(picture: Picture) -> Iterator[Hit]:
             closed = any(isinstance(value, ast.Constant) and value.value is None for value in off[1:]) or all(
                 value is not None for value in off
             )
+            pages = [keyword(call, name) for name in ("docs_url", "redoc_url")]
+            bare = all(isinstance(value, ast.Constant) and value.value is None for value in pages)
             if not closed:
-                yield Hit(app.at(call), "the application publishes its documentation and schema")
+                what = "schema at /openapi.json" if bare else "documentation and schema"
+                yield Hit(app.at(call), f"the application publishes its {what}")
 
 
 def no_authentication(picture: Picture) -> Iterator[Hit]:
     """Whoever reaches the port gets predictions, and may ask for any patient."""
+    guarded = any(_reads_credentials(app) for app in picture.applications if app.constructors)
     for app in picture.applications:
-        if _reads_credentials(app) or _guarded_by_mesh(picture):
+        part = not app.constructors and guarded  # a router, in an application that asks elsewhere
+        if part or _reads_credentials(app) or _guarded_by_mesh(picture):
             continue
         for route, function in handlers(app):
             asks = any(arg.arg in ("authorization", "x_api_key", "api_key", "token") for arg in function.args.args)

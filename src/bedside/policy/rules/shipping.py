@@ -10,13 +10,14 @@ from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
 from bedside.policy.shell import Command
 from bedside.policy.shipments import (
+    ELSEWHERE,
     builds,
     builds_image,
     built_files,
     image_scans,
     literal_repository,
     pushed_by,
-    pushed_names,
+    pushed_repositories,
     pushes,
     scanned_by_template,
     written_out,
@@ -65,10 +66,17 @@ def never_scanned(picture: Picture) -> Iterator[Hit]:
 def other_image_scanned(picture: Picture) -> Iterator[Hit]:
     """The scan looks at another name than the push: what is shipped was never looked at."""
     for workflow in picture.workflows:
-        pushed = {literal_repository(ref, workflow) for ref in pushed_names(workflow)} - {""}
+        pushed = pushed_repositories(workflow)
+        unclear = any(re.fullmatch(r"\$(?!CI_)\w+", name) for name in pushed)
         for step, reference in image_scans(workflow):
-            scanned = literal_repository(reference, workflow)
-            if pushed and scanned and scanned not in pushed and not _loaded_locally(workflow, reference):
+            scanned = literal_repository(reference, workflow, step)
+            if (
+                pushed
+                and scanned
+                and not unclear
+                and scanned not in pushed
+                and not _loaded_locally(workflow, reference)
+            ):
                 yield Hit(step.place, f"{scanned} is scanned, but {', '.join(sorted(pushed))} is pushed")
 
 
@@ -172,6 +180,8 @@ def unbuilt_dockerfile(picture: Picture) -> Iterator[Hit]:
     if not ships and not any(True for workflow in picture.workflows for _ in builds(workflow)):
         return
     paths = frozenset().union(*(built_files(workflow) for workflow in picture.workflows))
+    if any(path.endswith(ELSEWHERE) for path in paths):
+        return
     unclear = not paths or any("$" in path for path in paths)
     for image in picture.dockerfiles:
         built = image.path in paths or (len(picture.dockerfiles) == 1 and paths)
@@ -191,9 +201,7 @@ def _may_be_built(picture: Picture, image: Dockerfile) -> bool:
 
 def repository_mismatch(picture: Picture) -> Iterator[Hit]:
     """The pods pull from a repository that the pipeline does not push to."""
-    pushed = {literal_repository(ref, workflow) for workflow in picture.workflows for ref in pushed_names(workflow)} - {
-        ""
-    }
+    pushed = frozenset().union(*(pushed_repositories(workflow) for workflow in picture.workflows))
     if not pushed or any("$" in name for name in pushed) or len(picture.dockerfiles) != 1:
         return
     pulling = [pod.containers[0] for pod in picture.serving if len(pod.containers) == 1]
@@ -215,7 +223,7 @@ def uncreated_repository(picture: Picture) -> Iterator[Hit]:
         created = {
             name: step for step in workflow.steps for command in step.commands if (name := _created(command, workflow))
         }
-        pushed = {literal_repository(ref, workflow) for ref in pushed_names(workflow)} - {""}
+        pushed = pushed_repositories(workflow)
         for name, step in created.items():
             if "$" not in name and pushed and not any(f"/{name}/" in f"/{ref}/" or "$" in ref for ref in pushed):
                 yield Hit(step.place, f"the repository {name} is created, but {', '.join(sorted(pushed))} is pushed")

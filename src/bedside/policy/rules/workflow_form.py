@@ -11,7 +11,7 @@ from bedside.policy.kubernetes import place
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
 from bedside.policy.shell import Command
-from bedside.policy.shipments import builds, image_scans, literal_repository, pushed_by, pushed_names, pushes
+from bedside.policy.shipments import builds, image_scans, literal_repository, pushed_by, pushes
 from bedside.policy.workflows import Step, Workflow, needs
 from bedside.policy.yamltree import Node
 
@@ -195,9 +195,9 @@ def _other_login(workflow: Workflow) -> Iterator[Hit]:
         logins = [step for step in steps if step.action == "docker/login-action"]
         scripted = any("login" in command.words for step in steps for command in step.commands)
         hosts = {
-            literal_repository(reference, workflow).partition("/")[0]
-            for reference in pushed_names(workflow)
-            if any(pushes(step) for step in steps)
+            literal_repository(reference, workflow, step).partition("/")[0]
+            for step in steps
+            for reference in pushed_by(step)
         }
         named = {host for host in hosts if re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", host)} - {"docker.io"}
         known = {step.given("registry") or "docker.io" for step in logins}
@@ -274,10 +274,5 @@ def _missing_dockerfile(picture: Picture, workflow: Workflow) -> Iterator[Hit]:
         file = step.given("file") or (f"{context}/Dockerfile" if context else "")
         local = file and not re.search(r"[{$:]", file + context)
         path = root + re.sub(r"^(\./)+|(?<=/)\./", "", file.replace("//", "/")) if local else ""
-        if step.action == "docker/build-push-action" and path and path not in picture.names and _in_view(picture, root):
+        if step.action == "docker/build-push-action" and path and path not in picture.names and picture.saw(path):
             yield Hit(step.place, f"{path} is built, and is not there")
-
-
-def _in_view(picture: Picture, root: str) -> bool:
-    """Whether more of the repository was given than its workflows."""
-    return any(name.startswith(root) and not name.startswith(f"{root}.github/") for name in picture.names)

@@ -7,6 +7,8 @@ from bedside.policy.image_names import split_image
 from bedside.policy.kubernetes import Container, Pod, place, seconds_of_sleep, selects
 from bedside.policy.picture import Picture, together
 from bedside.policy.place import Hit
+from bedside.policy.rules.agreement import runs_application
+from bedside.policy.yamltree import Node
 
 _SCRATCH = frozenset(("/tmp", "/var/tmp"))  # noqa: S108 - paths in a container, where this process never writes
 
@@ -17,7 +19,7 @@ def token_automount(picture: Picture) -> Iterator[Hit]:
         account = picture.find("ServiceAccount", pod.spec.at("serviceAccountName").text, pod.owner)
         own = pod.spec.at("automountServiceAccountToken")
         off = own.false or (not own and account is not None and account.node.at("automountServiceAccountToken").false)
-        if not off and not _bound(picture, pod):
+        if not off and not _bound(picture, pod) and not _asks_api_server(pod):
             yield Hit(
                 place(own) if own else place(pod.spec),
                 f"{pod.owner.title} carries a token for the API server that it does not need",
@@ -32,6 +34,12 @@ def _bound(picture: Picture, pod: Pod) -> bool:
         for binding in picture.of("RoleBinding", "ClusterRoleBinding")
         for subject in binding.node.at("subjects").items()
     )
+
+
+def _asks_api_server(pod: Pod) -> bool:
+    """Whether a container is kubectl, or runs it."""
+    words = [node.text for c in pod.containers for name in ("command", "args") for node in c.node.at(name).items()]
+    return any("kubectl" in text for text in (*words, *(container.image for container in pod.containers)))
 
 
 def read_only_root(picture: Picture) -> Iterator[Hit]:
@@ -50,7 +58,7 @@ def writable_directory(picture: Picture) -> Iterator[Hit]:
             node = container.security.at("readOnlyRootFilesystem")
             mounts = container.node.at("volumeMounts").items()
             writable = [item.at("mountPath").text.rstrip("/") for item in mounts if not item.at("readOnly").true]
-            if node.true and not set(writable) & _SCRATCH and _loads_model(picture, pod):
+            if node.true and not set(writable) & _SCRATCH and loads_model(picture, container):
                 yield Hit(place(node), f"{container.title} has a read-only root and no /tmp to write to")
 
 
@@ -83,7 +91,7 @@ def memory_limit(picture: Picture) -> Iterator[Hit]:
             asked, limit = resources.at("requests", "memory"), resources.at("limits", "memory")
             if not limit:
                 yield Hit(place(resources) if resources else container.place, f"{container.title} has no memory limit")
-            elif asked and quantity(asked.text) != quantity(limit.text):
+            elif asked and quantity(asked.text) != quantity(limit.text) and loads_model(picture, container):
                 yield Hit(place(limit), f"{container.title} requests {asked.text} of memory and may use {limit.text}")
 
 
@@ -138,7 +146,7 @@ def threads(picture: Picture) -> Iterator[Hit]:
             accelerated = any(key.endswith("/gpu") for key, _ in container.node.at("resources", "limits").pairs())
             if limit is None or accelerated or container.node.at("envFrom"):
                 continue
-            if entry is None and _loads_model(picture, pod):
+            if entry is None and loads_model(picture, container):
                 yield Hit(
                     container.place, f"{container.title} may use {limit:g} CPU and computes on every core of its node"
                 )
@@ -218,8 +226,8 @@ def liveness_is_readiness(picture: Picture) -> Iterator[Hit]:
     for pod in picture.serving:
         for container in pod.containers:
             live, ready = container.node.at("livenessProbe"), container.node.at("readinessProbe")
-            path = live.at("httpGet", "path").text
-            same = path and path == ready.at("httpGet", "path").text
+            asked = live.at("httpGet")
+            same = asked.pairs() and _asked(asked) == _asked(ready.at("httpGet"))
             if same and _patience(container, "livenessProbe") <= _patience(container, "readinessProbe"):
                 yield Hit(
                     place(live),
@@ -227,17 +235,29 @@ def liveness_is_readiness(picture: Picture) -> Iterator[Hit]:
                 )
 
 
-def _loads_model(picture: Picture, pod: Pod) -> bool:
-    """Whether a pod serves a model, or Python of this tree: by the code given, or by the names that it uses."""
-    said = " ".join([pod.owner.name, *(container.image for container in pod.containers)])
-    named = re.search(
-        r"(?i)model|predict|infer|mortality|risk|score|sklearn|xgboost|torch|onnx|triton|vllm|mlserver|bento", said
-    )
-    return (
-        bool(picture.applications)
-        or named is not None
-        or any("MODEL" in name for c in pod.containers for name in c.environment)
-    )
+def _asked(request: Node) -> tuple[str, ...]:
+    """What makes two HTTP probes one question: path, port, host and headers."""
+    headers = [f"{item.at('name').text}: {item.at('value').text}" for item in request.at("httpHeaders").items()]
+    return (request.at("path").text or "/", request.at("port").text, request.at("host").text, *headers)
+
+
+_SERVES = re.compile(
+    r"(?i)model|predict|infer|mortality|risk|score|sklearn|xgboost|torch|onnx|triton|vllm|mlserver|bento|tf-?serving"
+)
+_BESIDE = re.compile(
+    r"(?i)controller|operator|manager|registry|catalog|proxy|gateway|router|webhook|exporter|archiver|dashboard|web-?app|-ui\b|"
+    r"-db\b|database|postgres|mysql|redis|minio|nginx|envoy|collector|metrics"
+)
+_TOLD = re.compile(r"(\w+_)?MODEL_(PATH|FILE|DIR|URI|NAME|ID|VERSION|LOAD_SECONDS)")
+
+
+def loads_model(picture: Picture, container: Container) -> bool:
+    """Whether a container serves a model: by the code given, by what it is told, or by what it is called."""
+    if runs_application(picture, container) or any(_TOLD.fullmatch(name) for name in container.environment):
+        return True
+    image = split_image(container.image)[0].rsplit("/", 1)[-1]
+    said = f"{container.pod.owner.name} {container.name} {image}"
+    return _SERVES.search(said) is not None and _BESIDE.search(said) is None
 
 
 def _patience(container: Container, name: str) -> int:
@@ -251,7 +271,7 @@ def slow_start(picture: Picture) -> Iterator[Hit]:
         for container in pod.containers:
             live = container.node.at("livenessProbe")
             patience = _patience(container, "livenessProbe") + (live.at("initialDelaySeconds").number or 0)
-            if _loads_model(picture, pod) and live and not container.node.at("startupProbe") and patience < 60:
+            if loads_model(picture, container) and live and not container.node.at("startupProbe") and patience < 60:
                 yield Hit(
                     place(live),
                     f"{container.title} is killed after {patience} s without an answer, also while it loads",
