@@ -175,8 +175,9 @@ def not_started(picture: Picture) -> Iterator[Hit]:
         environments = _environments(image)
         path = " ".join(value for item in image.final_instructions("ENV") for _, value in item.pairs())
         where = image.start[-1].place
+        reachable = any(_on_path(directory, path) for directory in environments)
         for directory in environments:
-            if command.program in _SERVERS and command.words[0] == command.program and not _on_path(directory, path):
+            if command.program in _SERVERS and command.words[0] == command.program and not reachable:
                 yield Hit(where, f"{command.program} is installed in {directory}, which is not on the PATH")
             elif directory in path + command.words[0] and not _holds(image, directory):
                 yield Hit(where, f"{directory} is on the PATH, but nothing puts it into the final stage")

@@ -76,15 +76,34 @@ def _installed_by(image: Dockerfile) -> Iterator[str]:
 
 
 def _nearest(picture: Picture, image: Dockerfile, name: str) -> RequirementsFile | None:
-    """Of the files of one name, the one that lies nearest to the Dockerfile."""
+    """Of the files of one name that an image may take in, the one that lies nearest to the Dockerfile."""
     here = image.path.split("/")[:-1]
+    sources = list(_taken_in(image))
 
     def distance(item: RequirementsFile) -> int:
         there = item.path.split("/")[:-1]
         shared = len(posixpath.commonprefix([here, there]))
         return len(here) + len(there) - 2 * shared
 
-    return min((item for item in picture.requirements if item.name == name), key=distance, default=None)
+    mine = [item for item in picture.requirements if item.name == name and any(_takes(s, item.path) for s in sources)]
+    return min(mine, key=distance, default=None)
+
+
+def _taken_in(image: Dockerfile) -> Iterator[str]:
+    """Paths of the build context that an image copies or mounts; files that the Dockerfile writes itself are none."""
+    for stage in image.stages:
+        for instruction in stage.all("COPY", "ADD"):
+            if instruction.flag("from") is None and not instruction.script:
+                yield from instruction.values[:-1]
+        for instruction in stage.all("RUN"):
+            mounts = " ".join(flag for flag in instruction.flags if "type=bind" in flag)
+            yield from re.findall(r"(?:source|src)=([^,\s]+)", mounts)
+
+
+def _takes(source: str, path: str) -> bool:
+    """Whether a source is a file, or holds it, wherever the context begins; a pattern may be any."""
+    bare = source.strip("./").removesuffix("/")
+    return not bare or re.search(r"[*?\[$]", bare) is not None or f"/{bare}/" in f"/{path}/"
 
 
 def _for_development(item: RequirementsFile) -> bool:
