@@ -86,6 +86,13 @@ backend_ca = "internal-ca"
 tls = "icu-certificate"
 """
 
+COLLECTOR = """
+[deploy.tracing]
+endpoint = "http://collector.observability.svc:4318"
+namespace = "observability"
+ratio = 0.05
+"""
+
 NOTHING = """
 [deploy]
 exposure = "none"

@@ -19,7 +19,7 @@ from bedside.kube.tree import objects
 from bedside.process import Subprocess
 from bedside.stages.check import check
 from bedside.stages.manifests import manifests, plans
-from bedside_runtime.contract import Auth, Jwt, Tls
+from bedside_runtime.contract import Auth, Jwt, Serve, Tls
 
 VERSIONS = [version.removesuffix("-local").removesuffix("-strict") for version in all_versions()]
 NEWEST = sorted(set(VERSIONS), key=lambda text: [int(part) for part in text.split(".")[:2]])[-5:]
@@ -33,6 +33,7 @@ SETTINGS = {
     "nothing": projects.NOTHING,
     "issuer": projects.ISSUER,
     "tls": projects.TLS,
+    "tracing": projects.GATEWAY + projects.COLLECTOR,
 }
 
 EITHER = Auth(methods=("api-key", "mtls"))
@@ -208,7 +209,7 @@ def test_nothing_gets_in_or_out_but_the_named_openings(tmp_path: Path) -> None:
 def test_the_issuer_of_tokens_is_the_one_thing_that_pods_reach(tmp_path: Path) -> None:
     deploy = projects.GATEWAY + '\n[deploy.issuer]\nnamespace = "keycloak"\ncidrs = ["203.0.113.0/28"]\nport = 8443\n'
     made = _objects(tmp_path, deploy, auth=FETCHING)
-    spec = made["NetworkPolicy icu-test-allow-issuer"]["spec"]
+    spec = made["NetworkPolicy icu-test-allow-outside"]["spec"]
     issuer, names = spec["egress"]
     assert spec["policyTypes"] == ["Egress"]
     assert (_namespace(issuer["to"][0]), issuer["to"][1]) == ("keycloak", {"ipBlock": {"cidr": "203.0.113.0/28"}})
@@ -216,6 +217,27 @@ def test_the_issuer_of_tokens_is_the_one_thing_that_pods_reach(tmp_path: Path) -
     assert [_namespace(peer) for peer in names["to"]] == ["kube-system"]
     assert {(port["port"], port["protocol"]) for port in names["ports"]} == {(53, "UDP"), (53, "TCP")}
     assert sum("egress" in item["spec"] for title, item in made.items() if title.startswith("NetworkPolicy")) == 1
+
+
+def test_spans_go_to_the_collector_that_is_named_and_the_way_there_is_open(tmp_path: Path) -> None:
+    made = _objects(tmp_path, projects.GATEWAY + projects.COLLECTOR, serve=Serve(tracing=True))
+    env = {item["name"]: item.get("value") for item in _container(made)["env"]}
+    assert env["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.observability.svc:4318"
+    assert (env["OTEL_TRACES_SAMPLER"], env["OTEL_TRACES_SAMPLER_ARG"]) == ("parentbased_traceidratio", "0.05")
+    assert env["OTEL_RESOURCE_ATTRIBUTES"] == "k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)"
+    collector, _ = made["NetworkPolicy icu-test-allow-outside"]["spec"]["egress"]
+    assert [_namespace(peer) for peer in collector["to"]] == ["observability"]
+    assert collector["ports"] == [{"port": 4318, "protocol": "TCP"}]
+
+
+def test_a_release_that_sends_no_spans_gets_neither_variable_nor_way(tmp_path: Path) -> None:
+    made = _objects(tmp_path, projects.GATEWAY + projects.COLLECTOR)
+    assert not any(item["name"].startswith("OTEL_") for item in _container(made)["env"])
+    assert "NetworkPolicy icu-test-allow-outside" not in made
+
+
+def _container(made: dict[str, dict[str, Any]]) -> Any:
+    return made["Deployment icu-test"]["spec"]["template"]["spec"]["containers"][0]
 
 
 def test_a_release_that_could_not_fetch_its_keys_is_not_rendered(tmp_path: Path) -> None:
@@ -273,6 +295,7 @@ def test_every_file_that_clients_are_judged_by_comes_from_the_store(tmp_path: Pa
         (projects.INGRESS.replace('mesh = "istio"\n', ""), {"tls": Tls()}, "Ingress"),
         (projects.NOTHING.replace('"none"', '"none"\nmesh = "istio"', 1), {"tls": Tls()}, "mesh"),
         (projects.TLS, {"tls": Tls(), "auth": Auth(methods=("mtls",))}, "believe nothing else"),
+        (projects.GATEWAY, {"serve": Serve(tracing=True)}, "where to"),
     ],
 )
 def test_what_would_stand_and_answer_nobody_is_not_rendered(

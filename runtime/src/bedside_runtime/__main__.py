@@ -26,6 +26,7 @@ from bedside_runtime.serve.auth.guard import Guard
 from bedside_runtime.serve.entrance import Address, Listening
 from bedside_runtime.serve.handover import Handed
 from bedside_runtime.serve.logs import EventLog
+from bedside_runtime.serve.tracing import starting
 from bedside_runtime.signature import Verifies
 
 Action: TypeAlias = Callable[[argparse.Namespace], None]
@@ -92,6 +93,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     """Serve a release until a signal ends it; ends the process with its exit code."""
     load = server.release(arguments.directory, arguments.digest, _key(arguments))
     settings = loading.settings(arguments.directory)
+    starting.require(settings, os.environ)
     guard = Guard(settings, arguments.host, os.environ, local=arguments.local)
     if arguments.worker is not None:
         index, connections, reports = arguments.worker

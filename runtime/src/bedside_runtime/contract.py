@@ -299,6 +299,7 @@ class Serve(_Part, frozen=True, kw_only=True):
         workers: Processes that answer on the one public port; every limit above is for each of them.
         auth: Who may ask.
         tls: ``None`` where something in front of the process ends TLS.
+        tracing: Whether spans are sent to an OpenTelemetry collector.
     """
 
     max_body: int = 1_048_576
@@ -319,6 +320,7 @@ class Serve(_Part, frozen=True, kw_only=True):
     workers: int = 1
     auth: Auth = Auth()
     tls: Tls | None = None
+    tracing: bool = False
 
 
 class Audit(_Part, frozen=True, kw_only=True):

@@ -137,6 +137,14 @@ class AuthKeysInvalid(BedsideRuntimeError):
     remedy = "Mount what [serve.auth] in bedside.toml asks for; docs/architecture/17-authentication.md lists the files."
 
 
+class TracingUnsuitable(BedsideRuntimeError):
+    """The variables of OpenTelemetry ask for something that is not there."""
+
+    exit_code = 2
+    code = "tracing-unsuitable"
+    remedy = "Spans are sent as OTLP over HTTP: leave OTEL_TRACES_EXPORTER and OTEL_EXPORTER_OTLP_PROTOCOL out."
+
+
 class TlsInvalid(BedsideRuntimeError):
     """Certificate, key or authorities of the public port cannot be used. The message never holds a key."""
 

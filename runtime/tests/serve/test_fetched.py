@@ -66,6 +66,11 @@ class Issuer:
                 with contextlib.suppress(OSError):
                     issuer.answer(self)
 
+            def finish(self) -> None:
+                with contextlib.suppress(OSError):  # the client has gone in the middle of an answer
+                    super().finish()
+                self.rfile.close()
+
             def log_message(self, *_: Any) -> None:
                 return
 

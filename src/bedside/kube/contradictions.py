@@ -37,6 +37,11 @@ def _unreachable(plan: Plan) -> None:
             f"the pods of {plan.contract.ref} fetch the keys of their issuer, and nothing lets them out",
             remedy="Say in [deploy.issuer] where it is: namespace, or cidrs; or mount the keys, without jwks.",
         )
+    if plan.contract.serve.tracing and settings.tracing is None:
+        raise UsageError(
+            f"the pods of {plan.contract.ref} send spans, and it is not said where to",
+            remedy="Add [deploy.tracing]: endpoint, and namespace or cidrs; or leave out [serve] tracing.",
+        )
     if plan.contract.serve.auth.methods == ("mtls",) and settings.exposure != "none":
         raise UsageError(
             f"callers show their certificates to the {settings.exposure}, and the pods believe nothing else",

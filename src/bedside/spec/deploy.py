@@ -80,13 +80,30 @@ class SecretsSection(Section):
     pull: str | None = Field(default=None, description="Secret of type dockerconfigjson for a private registry.")
 
 
-class IssuerSection(Section):
-    """Where the issuer of tokens is, whose keys the pods fetch; nothing else do they reach."""
+class PlaceSection(Section):
+    """Where something is that the pods reach; they reach nothing else."""
 
     namespace: str | None = Field(default=None, description="Its namespace, where it runs in the cluster.")
     cidrs: _Words = Field(default=(), description="Its addresses, where it does not.", examples=[["203.0.113.0/28"]])
+
+
+class IssuerSection(PlaceSection):
+    """The issuer of tokens, whose keys the pods fetch."""
+
     port: int = Field(default=443, ge=1, le=65_535, description="The port of its pods, or of its addresses.")
     own_ca: bool = Field(default=False, description="Whether the Secret holds jwks-ca.crt, its authority.")
+
+
+class TracingSection(PlaceSection):
+    """The OpenTelemetry collector that spans are sent to."""
+
+    endpoint: str = Field(
+        description="Its address, OTLP over HTTP.",
+        examples=["http://collector.observability.svc:4318"],
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+    )
+    port: int = Field(default=4318, ge=1, le=65_535, description="The port of its pods, or of its addresses.")
+    ratio: float = Field(default=1.0, ge=0, le=1, description="Share of traces kept, unless a caller decides.")
 
 
 class MonitoringSection(Section):
@@ -128,6 +145,7 @@ class DeploySection(Section):
     audit_volume: AuditVolumeSection = AuditVolumeSection()
     secrets: SecretsSection = SecretsSection()
     issuer: IssuerSection | None = Field(default=None, description="Needed where keys of tokens are fetched.")
+    tracing: TracingSection | None = Field(default=None, description="Needed with [serve] tracing.")
     monitoring: MonitoringSection = MonitoringSection()
     priority_class: str | None = Field(default=None, description="PriorityClass that is in the cluster.")
     staging: StagingSection | None = None

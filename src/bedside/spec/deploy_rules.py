@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from bedside.spec.deploy import DeploySection, ReplicasSection
+from bedside.spec.deploy import DeploySection, PlaceSection, ReplicasSection
 from bedside.spec.rules import Problem
 
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -23,7 +23,8 @@ def deploy(section: DeploySection, model: str) -> Iterator[Problem]:
     yield from _quantities(section)
     yield from _names(section)
     yield from _audit(section)
-    yield from _issuer(section)
+    yield from _place("deploy.issuer", section.issuer)
+    yield from _place("deploy.tracing", section.tracing)
     yield from _staging(section, section.namespace or model)
 
 
@@ -103,6 +104,7 @@ def _names(section: DeploySection) -> Iterator[Problem]:
         "deploy.gateway.listener": gateway.listener if gateway else None,
         "deploy.gateway.backend_ca": gateway.backend_ca if gateway else None,
         "deploy.issuer.namespace": section.issuer.namespace if section.issuer else None,
+        "deploy.tracing.namespace": section.tracing.namespace if section.tracing else None,
         "deploy.ingress.class": ingress.class_name if ingress else None,
         "deploy.ingress.namespace": ingress.namespace if ingress else None,
         "deploy.ingress.tls_secret": ingress.tls_secret if ingress else None,
@@ -130,13 +132,12 @@ def _audit(section: DeploySection) -> Iterator[Problem]:
         )
 
 
-def _issuer(section: DeploySection) -> Iterator[Problem]:
-    issuer = section.issuer
-    if issuer is None:
+def _place(path: str, place: PlaceSection | None) -> Iterator[Problem]:
+    if place is None:
         return
-    if issuer.namespace is None and not issuer.cidrs:
-        yield Problem("BED-SPEC-068", "deploy.issuer", "it says of no place", "Add namespace, or cidrs.")
-    for index, cidr in enumerate(issuer.cidrs):
+    if place.namespace is None and not place.cidrs:
+        yield Problem("BED-SPEC-068", path, "it says of no place", "Add namespace, or cidrs.")
+    for index, cidr in enumerate(place.cidrs):
         try:
             narrow = ipaddress.ip_network(cidr).prefixlen > 0
         except ValueError:
@@ -144,7 +145,7 @@ def _issuer(section: DeploySection) -> Iterator[Problem]:
         if not narrow:
             yield Problem(
                 "BED-SPEC-068",
-                f"deploy.issuer.cidrs[{index}]",
+                f"{path}.cidrs[{index}]",
                 f"{cidr[:80]!r} is no range of addresses, or all of them",
                 "Write an address and the length of its prefix, 203.0.113.0/28.",
             )

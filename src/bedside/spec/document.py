@@ -141,6 +141,7 @@ class ServeSection(Section):
     openapi: bool = Field(default=_SERVE.openapi, description="Whether /openapi.json is answered.")
     workers: int = Field(default=_SERVE.workers, ge=1, le=64, description="Processes on one port; replicas scale too.")
     auth: AuthSection = Field(default=AuthSection(), description="Left out: nobody authenticates; loopback alone.")
+    tracing: bool = Field(default=_SERVE.tracing, description="Whether spans go to an OpenTelemetry collector.")
     tls: TlsSection | None = Field(default=None, description="Left out: something in front of the pod ends TLS.")
 
 

@@ -135,6 +135,7 @@ def _extras(spec: Spec) -> tuple[str, ...]:
         "audit": audit is not None and (audit.signed or audit.payload == "encrypted"),
         "auth": "jwt" in spec.serve.auth.methods,
         "signature": spec.model.signed,
+        "tracing": spec.serve.tracing,
     }
     return tuple(extra for extra, needed in used.items() if needed)
 

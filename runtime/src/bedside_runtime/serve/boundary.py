@@ -16,6 +16,7 @@ from bedside_runtime.serve.auth.verdict import DECISION, TURNED_AWAY, Decision, 
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Predictions
 from bedside_runtime.serve.problems import Problem, not_ready, response
+from bedside_runtime.serve.tracing.current import Trace
 from bedside_runtime.service import Caller
 
 _SERVER_ERROR = 500
@@ -54,7 +55,9 @@ class Boundary:
             await self._app(scope, receive, send)
             return
         request, started = Request(scope), time.perf_counter()
-        answer = _Answer(send, request_id(request))
+        tracing = self._predictions.tracing
+        trace = tracing.begin(request.method, head(request), time.monotonic()) if tracing is not None else None
+        answer = _Answer(send, request_id(request), trace)
         try:
             await self._let_in(request, receive, answer)
         except ClientDisconnect:
@@ -67,6 +70,8 @@ class Boundary:
             understood = self._predictions.understood(error, request_id(request))
             await self._problem(understood, request, receive, answer)
         route = getattr(scope.get("route"), "path", "other")
+        if trace is not None:
+            trace.end(route, answer.status)
         self._metrics.request(route, request.method, answer.status, time.perf_counter() - started)
 
     async def _let_in(self, request: Request, receive: Receive, answer: "_Answer") -> None:
@@ -92,18 +97,20 @@ class Boundary:
 
 
 class _Answer:
-    """Remembers the status of an answer, and gives each one its request id."""
+    """Remembers the status of an answer, and gives each one its request id and what it says about its trace."""
 
-    def __init__(self, send: Send, identity: str) -> None:
+    def __init__(self, send: Send, identity: str, trace: Trace | None) -> None:
         self.status = _SERVER_ERROR
         self.begun = False
         self.began = asyncio.get_running_loop().time()
         self._send = send
-        self._identity = identity.encode()
+        self._fields = [(b"x-request-id", identity.encode())]
+        if trace is not None and trace.response:
+            self._fields.append((b"traceresponse", trace.response.encode()))
 
     async def send(self, message: Message) -> None:
         """Pass a message on."""
         if message["type"] == "http.response.start":
             self.status, self.begun = message["status"], True
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._identity)]
+            message["headers"] = [*message.get("headers", ()), *self._fields]
         await self._send(message)

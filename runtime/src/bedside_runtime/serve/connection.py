@@ -11,6 +11,7 @@ uvicorn's class keeps its requests as *cycles*, answered in their order; `Exchan
 """
 
 import asyncio
+import contextvars
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -240,11 +241,19 @@ class Connection(HttpToolsProtocol):
         """Answer ``exchange`` now, or after those before it."""
         exchange.more_body = False
         if exchange.before is None or exchange.before.response_complete:
-            eager.start(self.loop, exchange.run_asgi(self.app), self.tasks)
+            self._answer(exchange)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
         exchange.before = None
+
+    def _answer(self, exchange: Exchange) -> None:
+        answering = exchange.run_asgi(self.app)
+        predictions = self.wall.predictions
+        if predictions is None or predictions.tracing is None:
+            eager.start(self.loop, answering, self.tasks)
+        else:  # in a context of its own: the current trace is that of no other request
+            contextvars.copy_context().run(eager.start, self.loop, answering, self.tasks)
 
     def _wait_for_request(self) -> None:
         self._expires = self.loop.time() + self.wall.limits.idle_seconds

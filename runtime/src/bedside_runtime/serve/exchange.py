@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bedside_runtime.serve import predicting
 from bedside_runtime.serve.auth.verdict import Decision, Verdict
-from bedside_runtime.serve.predicting import Asked
+from bedside_runtime.serve.predicting import Asked, Predictions, Reply
 from bedside_runtime.service import Caller
 
 if TYPE_CHECKING:
@@ -77,14 +77,21 @@ class Exchange:
         wall = self.connection.wall
         if wall.predictions is None:
             raise AssertionError("only a port with predictions makes exchanges")
+        tracing = wall.predictions.tracing
+        trace = tracing.begin("POST", self.head, self.received) if tracing is not None else None
+        reply = await self._reply(wall.predictions)
+        if trace is not None:
+            trace.end(self.route, reply.status)
+            reply = predicting.traced(reply, trace)
+        wall.metrics.request(self.route, "POST", reply.status, time.monotonic() - self.received)
+        self.connection.reply(self, reply)
+
+    async def _reply(self, predictions: Predictions) -> Reply:
         verdict = self.decision if isinstance(self.decision, Verdict) else await self.decision
         problem = self.problem or verdict.refusal
         if problem is None:
             body = bytes(self.body)
             asked = Asked(self.route, self.named, self.head, body, self.received, verdict.identity)
-            reply = await wall.predictions.answer(asked)
-        else:
-            caller = Caller(predicting.request_id(self.head), verdict.identity)
-            reply = await wall.predictions.refuse(problem, caller, self.received)
-        wall.metrics.request(self.route, "POST", reply.status, time.monotonic() - self.received)
-        self.connection.reply(self, reply)
+            return await predictions.answer(asked)
+        caller = Caller(predicting.request_id(self.head), verdict.identity)
+        return await predictions.refuse(problem, caller, self.received)

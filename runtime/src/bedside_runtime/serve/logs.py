@@ -11,7 +11,7 @@ from typing import Final, TextIO
 KEYS: Final = frozenset(
     {"release", "digest", "state", "reason", "cases", "seconds", "exit_code", "worker", "source"}
     | {"host", "port", "admin_port"}
-    | {"request_id", "route", "status", "error", "at"}
+    | {"request_id", "trace_id", "route", "status", "error", "at"}
 )
 """Every key that an event may have beside time, level and event."""
 

@@ -221,6 +221,7 @@ def _problem_schema() -> dict[str, Any]:
             "status": {"type": "integer"},
             "code": {"enum": sorted(problems.TITLES)},
             "request_id": text,
+            "trace_id": text,
             "detail": text,
             "reason": text,
             "violations": {"type": "array", "items": violation},

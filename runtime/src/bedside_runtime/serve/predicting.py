@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from bedside_runtime.compiled import CompiledDecoder
@@ -25,6 +26,7 @@ from bedside_runtime.serve.lifecycle import Lifecycle
 from bedside_runtime.serve.logs import EventLog, place
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.problems import STATUS, Problem, not_ready
+from bedside_runtime.serve.tracing.current import CURRENT, Trace, Tracing, trace_id
 from bedside_runtime.service import Caller, PredictionService, Recorder, Refused
 
 PREDICT: Final = "/predict"
@@ -123,10 +125,16 @@ def route(path: bytes) -> Route | None:
 
 
 class Predictions:
-    """Answers requests for predictions. ``loaded`` is set once, before the lifecycle says ready."""
+    """Answers requests for predictions.
+
+    Attributes:
+        loaded: The release; set once, before the lifecycle says ready.
+        tracing: Notes where the time goes; ``None`` unless the release asks for it.
+    """
 
     def __init__(self, lifecycle: Lifecycle, metrics: Metrics, log: EventLog) -> None:
         self.loaded: Loaded | None = None
+        self.tracing: Tracing | None = None
         self._lifecycle = lifecycle
         self._metrics = metrics
         self._log = log
@@ -167,7 +175,9 @@ class Predictions:
         """Return the problem for ``error``; one that nobody expects is logged, by class and place alone."""
         problem = problems.from_domain(error) if isinstance(error, BedsideRuntimeError) else Problem("internal-error")
         if problem.code in ("internal-error", "output-invalid"):
-            self._log.error(problem.code, error=type(error).__name__, at=place(error), request_id=identity)
+            trace = trace_id()
+            known = {"trace_id": trace} if trace is not None else {}
+            self._log.error(problem.code, error=type(error).__name__, at=place(error), request_id=identity, **known)
         return problem
 
     @property
@@ -216,6 +226,7 @@ class Predictions:
         rows = loaded.compiled.rows(asked.body)
         if rows is None:  # more than one patient, other units, or something is wrong with it
             rows = loaded.decoder.rows(plain.decode(asked.body, service.contract.serve.max_instances))
+        _validated()
         predictions = await service.predict(rows, caller, deadline)
         self._metrics.answered(predictions)
         body = plain.encode(caller.request, service.contract, service.digest, predictions)
@@ -229,10 +240,23 @@ class Predictions:
         length = asked.head.get(b"inference-header-content-length")
         request = inference.decode(asked.body, None if length is None else length.decode("latin-1"), contract)
         rows = loaded.decoder.rows(request.instances)
+        _validated()
         predictions = await service.predict(rows, caller, deadline)
         self._metrics.answered(predictions)
         body, headers = inference.encode(request, caller.request, contract, service.digest, predictions)
         return Reply(200, body, caller.request, headers.pop("content-type"), tuple(headers.items()))
+
+
+def _validated() -> None:
+    if (trace := CURRENT.get()) is not None:
+        trace.validated()
+
+
+def traced(answer: Reply, trace: Trace) -> Reply:
+    """Return ``answer`` with what it says about its trace."""
+    if not trace.response:
+        return answer
+    return msgspec.structs.replace(answer, more=(*answer.more, ("traceresponse", trace.response)))
 
 
 def reply(problem: Problem, identity: str) -> Reply:

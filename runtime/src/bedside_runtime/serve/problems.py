@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError, Overloaded
 from bedside_runtime.inputs import InvalidInputs, Violation
+from bedside_runtime.serve.tracing.current import trace_id
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "5"
@@ -140,6 +141,8 @@ def document(problem: Problem, request_id: str) -> bytes:
         "error": TITLES[problem.code],  # where clients of the Open Inference Protocol look
         **problem.members,
     }
+    if (trace := trace_id()) is not None:
+        said["trace_id"] = trace
     if problem.detail:
         said["detail"] = problem.detail
     if problem.violations:

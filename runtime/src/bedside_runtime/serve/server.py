@@ -32,6 +32,8 @@ from bedside_runtime.serve.logs import EventLog, silence_server
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Loaded, Predictions
 from bedside_runtime.serve.probes import Report
+from bedside_runtime.serve.tracing import starting
+from bedside_runtime.serve.tracing.traced import TracedAsking, TracedRecorder
 from bedside_runtime.serve.wall import Wall
 from bedside_runtime.service import PredictionService, Recorder
 from bedside_runtime.signature import Verifies
@@ -104,6 +106,8 @@ class Process:
         await asyncio.gather(*serving)
         for task in beside:
             task.cancel()
+        if (tracing := self._predictions.tracing) is not None:
+            await tracing.close()
         if not await self._auditing.close() and not self._exit_code:  # 6
             self._exit_code = AuditUnavailable.exit_code
         self._log.info("stopped", exit_code=self._exit_code)
@@ -134,6 +138,7 @@ class Process:
             gate = self._guard.gate(loaded.contract)
             recorder = await self._auditing.open(loaded)
             self._walls[0].gate = gate
+            self._predictions.tracing = starting.tracing(loaded.contract, loaded.digest, self._log)
             await self._become_ready(loaded, recorder)
             await self._self_checks(loaded.contract.serve.self_check_seconds)
         except BedsideRuntimeError as error:
@@ -185,6 +190,9 @@ class Process:
             return
         self._on_stage(State.VERIFYING)
         contract, asking = loaded.contract, self._asking(loaded)
+        if self._predictions.tracing is not None:
+            asking = TracedAsking(asking)
+            recorder = TracedRecorder(recorder) if contract.audit is not None else recorder
         service = PredictionService(contract, loaded.digest, loaded.predictor, asking, loaded.cases, recorder)
         seconds = time.monotonic() - self._started
         decoders = compile_inputs(contract.inputs), CompiledDecoder(contract.inputs)

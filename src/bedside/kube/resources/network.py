@@ -1,10 +1,12 @@
 """NetworkPolicies: nothing in, nothing out, then the openings by name."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from bedside.kube.objects import LabelSelector, Part, Resource
 from bedside.kube.plan import Plan
-from bedside.spec.deploy import IssuerSection
+from bedside.spec.deploy import PlaceSection
 
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """The label that the API server itself puts on each namespace."""
@@ -68,7 +70,8 @@ class NetworkPolicy(Resource, frozen=True, kw_only=True):
 def network_policies(plan: Plan) -> tuple[NetworkPolicy, ...]:
     """Default deny, then predictions from the entry and named callers, then metrics for Prometheus.
 
-    The pods themselves reach nothing, as a model asks nobody: not even DNS is open, unless keys are fetched.
+    The pods themselves reach nothing, as a model asks nobody: not even DNS is open, unless keys are fetched
+    or spans are sent.
     """
     found = [_policy(plan, "-default-deny", ("Ingress", "Egress"))]
     settings = plan.settings
@@ -79,20 +82,30 @@ def network_policies(plan: Plan) -> tuple[NetworkPolicy, ...]:
     if settings.monitoring.enabled:
         rule = _from([settings.monitoring.namespace], "admin")
         found.append(_policy(plan, "-allow-metrics", ("Ingress",), (rule,)))
-    if plan.fetches_keys and settings.issuer is not None:
-        found.append(_policy(plan, "-allow-issuer", ("Egress",), egress=_issuer(settings.issuer)))
+    if outside := tuple(_outside(plan)):
+        found.append(_policy(plan, "-allow-outside", ("Egress",), egress=(*outside, _names())))
     return tuple(found)
 
 
-def _issuer(issuer: IssuerSection) -> tuple[NetworkPolicyEgressRule, ...]:
-    """The issuer of tokens, and the DNS that finds it."""
-    there = [_namespace(issuer.namespace)] if issuer.namespace is not None else []
-    there += [NetworkPolicyPeer(ip_block=IPBlock(cidr=cidr)) for cidr in issuer.cidrs]
-    names = tuple(NetworkPolicyPort(port=_DNS_PORT, protocol=protocol) for protocol in ("UDP", "TCP"))
-    return (
-        NetworkPolicyEgressRule(to=tuple(there), ports=(NetworkPolicyPort(port=issuer.port),)),
-        NetworkPolicyEgressRule(to=(_namespace(_DNS),), ports=names),
-    )
+def _outside(plan: Plan) -> Iterator[NetworkPolicyEgressRule]:
+    """The issuer of tokens and the collector of traces, where the release asks for them."""
+    settings, serve = plan.settings, plan.contract.serve
+    if plan.fetches_keys and settings.issuer is not None:
+        yield _to(settings.issuer, settings.issuer.port)
+    if serve.tracing and settings.tracing is not None:
+        yield _to(settings.tracing, settings.tracing.port)
+
+
+def _to(place: PlaceSection, port: int) -> NetworkPolicyEgressRule:
+    there = [_namespace(place.namespace)] if place.namespace is not None else []
+    there += [NetworkPolicyPeer(ip_block=IPBlock(cidr=cidr)) for cidr in place.cidrs]
+    return NetworkPolicyEgressRule(to=tuple(there), ports=(NetworkPolicyPort(port=port),))
+
+
+def _names() -> NetworkPolicyEgressRule:
+    """The DNS that finds them."""
+    ports = tuple(NetworkPolicyPort(port=_DNS_PORT, protocol=protocol) for protocol in ("UDP", "TCP"))
+    return NetworkPolicyEgressRule(to=(_namespace(_DNS),), ports=ports)
 
 
 def _policy(

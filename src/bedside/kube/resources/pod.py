@@ -1,6 +1,6 @@
 """The pod: one container, restricted, with every time and size computed from the release."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from bedside.kube.objects import LabelSelector, Part
@@ -283,7 +283,21 @@ def _environment(plan: Plan) -> tuple[EnvVar, ...]:
         EnvVar(name=first, value=plan.threads),
         *(EnvVar(name=other, value=str(plan.threads)) for other in others),
     ]
-    return name, image, *threads
+    return name, image, *threads, *_tracing(plan)
+
+
+def _tracing(plan: Plan) -> Iterator[EnvVar]:
+    """The standard variables of OpenTelemetry."""
+    tracing = plan.settings.tracing
+    if tracing is None or not plan.contract.serve.tracing:
+        return
+    yield EnvVar(name="POD_NAMESPACE", value_from=EnvVarSource(field_ref=FieldRef(field_path="metadata.namespace")))
+    pod = "k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)"
+    yield EnvVar(name="OTEL_EXPORTER_OTLP_ENDPOINT", value=tracing.endpoint)
+    yield EnvVar(name="OTEL_RESOURCE_ATTRIBUTES", value=pod)
+    if tracing.ratio < 1:
+        yield EnvVar(name="OTEL_TRACES_SAMPLER", value="parentbased_traceidratio")
+        yield EnvVar(name="OTEL_TRACES_SAMPLER_ARG", value=f"{tracing.ratio:g}")
 
 
 def _resources(plan: Plan) -> ResourceRequirements:

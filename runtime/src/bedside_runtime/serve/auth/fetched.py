@@ -9,7 +9,6 @@
 import asyncio
 import contextlib
 import ssl
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from bedside_runtime.errors import AuthKeysInvalid
+from bedside_runtime.serve.beside import beside
 from bedside_runtime.serve.logs import EventLog
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class Fetched(Generic[T]):
         self._wanted.clear()
         self._tried_at = time.monotonic()
         try:
-            self._take(await _beside(self._fetch))
+            self._take(await beside(self._fetch, FETCH_SECONDS))
             self.stale = False
         except (OSError, HTTPException, AuthKeysInvalid):  # OSError: not reached, in time, under its certificate
             self.stale = True
@@ -135,32 +135,6 @@ class Fetched(Generic[T]):
         if self._found is None or answered != self._answered:
             self._found, self._answered = self._parse(answered), answered
         self._found_at = self._tried_at
-
-
-async def _beside(work: Callable[[], bytes]) -> bytes:
-    """Do ``work`` on a daemon thread, and wait for it no longer than `FETCH_SECONDS`: resolvers may hang."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[bytes] = loop.create_future()
-
-    def finish(result: bytes | BaseException) -> None:
-        if done.done():
-            return
-        if isinstance(result, bytes):
-            done.set_result(result)
-        else:
-            done.set_exception(result)
-
-    def run() -> None:
-        try:
-            result: bytes | BaseException = work()
-        except BaseException as error:  # noqa: BLE001 - handed over to the loop as it is
-            result = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
-            loop.call_soon_threadsafe(finish, result)
-
-    threading.Thread(target=run, name="keys", daemon=True).start()
-    async with asyncio.timeout(FETCH_SECONDS):
-        return await done
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

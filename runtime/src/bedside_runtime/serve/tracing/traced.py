@@ -1,0 +1,89 @@
+"""Asking the model and recording, each noted in the trace of its request: wrappers, there only if asked for."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from bedside_runtime.batching import Answered, Asking
+from bedside_runtime.contract import Row
+from bedside_runtime.errors import DeadlineExceeded
+from bedside_runtime.serve.tracing.current import CURRENT
+from bedside_runtime.service import Entry, Recorder, Refused
+
+_Result = TypeVar("_Result")
+
+
+class TracedAsking:
+    """Notes how long a request waited for the model, and how long the call took that answered it."""
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+
+    @property
+    def waiting(self) -> int:
+        """See ``Asking``."""
+        return self._asking.waiting
+
+    @property
+    def abandoned(self) -> int:
+        """See ``Asking``."""
+        return self._asking.abandoned
+
+    async def predict(self, rows: Sequence[Row], deadline: float) -> Answered:
+        """See ``Asking``."""
+        trace = CURRENT.get()
+        if trace is None:
+            return await self._asking.predict(rows, deadline)
+        since = time.time_ns()
+        try:
+            answered = await self._asking.predict(rows, deadline)
+        except DeadlineExceeded:
+            trace.lap("wait", since, time.time_ns())
+            raise
+        until = time.time_ns()
+        called = max(since, until - round(answered.seconds * 1e9))
+        trace.lap("wait", since, called)
+        trace.lap("model", called, until, answered.batch)
+        return answered
+
+    async def run(self, work: Callable[[], _Result]) -> _Result:
+        """See ``Asking``."""
+        return await self._asking.run(work)
+
+    def close(self) -> None:
+        """See ``Asking``."""
+        self._asking.close()
+
+
+class TracedRecorder:
+    """Notes how long it took until a record was durable."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    @property
+    def healthy(self) -> bool:
+        """See ``Recorder``."""
+        return self._recorder.healthy
+
+    @property
+    def detail(self) -> str:
+        """See ``Recorder``."""
+        return self._recorder.detail
+
+    async def record(self, entry: Entry) -> None:
+        """See ``Recorder``."""
+        since = time.time_ns()
+        await self._recorder.record(entry)
+        self._note(since)
+
+    async def refused(self, refused: Refused) -> None:
+        """See ``Recorder``."""
+        since = time.time_ns()
+        await self._recorder.refused(refused)
+        self._note(since)
+
+    def _note(self, since: int) -> None:
+        trace = CURRENT.get()
+        if trace is not None:
+            trace.lap("audit", since, time.time_ns())
