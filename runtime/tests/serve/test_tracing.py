@@ -395,3 +395,23 @@ def test_a_release_that_does_not_ask_for_traces_never_imports_the_library() -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_trace_is_that_of_its_own_request_also_on_a_connection_that_carries_many(collector: Collector) -> None:
+    body = json.dumps({"inputs": PATIENT}).encode()
+    fields = b"Host: h\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+    predict, model = (
+        b"POST /predict HTTP/1.1\r\n" + fields + b"\r\n" + body,
+        b"GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n",
+    )
+    with serving(traced()) as server:
+        received = said(server, (predict + model) * 3)
+        after = said(server, predict, b"no HTTP\r\n\r\n", pause=0.5)
+        collector.wait("POST /predict", 3)
+        collector.wait("GET", 3)
+    parts = received.split(b"HTTP/1.1 ")[1:]
+    ids = [part.split(b"traceresponse: 00-")[1][:32] for part in parts]
+    assert len(set(ids)) == 6
+    assert [part.split(b'"trace_id":"')[1][:32] for part in parts[1::2]] == ids[1::2]
+    assert statuses(after) == [200, 400]
+    assert b"trace_id" not in after, "what is no request has no trace"
