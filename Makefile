@@ -4,7 +4,7 @@ UV     := .tools/bin/uv
 RUN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-runtime test-tools faults test-cluster check fix lock docs clean
+.PHONY: help setup demo test test-runtime test-tools faults test-cluster bench-image check fix lock docs clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,9 @@ faults: setup  ## The long form of every fault test: kill -9, injected system ca
 
 test-cluster: setup  ## The scenarios of deploying on a real cluster: KUBECONFIG, BEDSIDE_TEST_REGISTRY (host:port), BEDSIDE_TEST_BASE
 	$(RUN)/python -m pytest tests/deploying/test_cluster.py --timeout 1800
+
+bench-image: setup  ## Images beside the guide's, BentoML's and MLflow's: time, size, what moves (needs podman, mmdebstrap)
+	$(RUN)/python -m benchmarks.images
 
 check: setup  ## Lint, types, floors, generated files, dependency count
 	$(RUN)/ruff check .

@@ -1,10 +1,16 @@
 """What the tests of the tools share with those of the runtime: its small contract, its server fixture."""
 
 import importlib
+import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import built
+from tests.built import Image, Registry
 
 from bedside_runtime.contract import Contract
 
@@ -17,3 +23,72 @@ def a_contract() -> Contract:
     """The small contract that the runtime's own tests use."""
     made: Contract = importlib.import_module("contracts").contract()
     return made
+
+
+def _needs(*programs: str) -> None:
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+@pytest.fixture(scope="session")
+def distroless() -> Path:
+    """The tar of a stand-in for the distroless Python base."""
+    _needs("apt-get", "dpkg-deb")
+    return built.base("distroless")
+
+
+@pytest.fixture(scope="session")
+def slim() -> Path:
+    """The tar of a stand-in for python:3.11-slim."""
+    _needs("mmdebstrap")
+    return built.base("slim")
+
+
+@pytest.fixture(scope="session")
+def bases_registry(slim: Path, distroless: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry on loopback that has both bases."""
+    _needs("docker-registry")
+    with built.registry(tmp_path_factory.mktemp("bases") / "registry") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """podman with storage and settings of this session; what tests run in it is there for all of them."""
+    _needs("podman", "runc")
+    if os.geteuid() != 0:
+        pytest.skip("podman is set up for root here")
+    with (
+        built.containers(tmp_path_factory.mktemp("podman") / "containers") as variables,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield "podman"
+
+
+@pytest.fixture(scope="session")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Docker engine of this session."""
+    _needs("dockerd", "/usr/bin/docker")
+    if os.geteuid() != 0:
+        pytest.skip("a Docker engine needs root")
+    directory = Path(tempfile.mkdtemp(prefix="bedside-docker-"))  # the path of a socket is short
+    with built.dockerd(directory / "d") as variables, pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield "docker"
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def icu_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The release of the ICU example; copy it before changing anything."""
+    return built.packaged("icu-mortality", tmp_path_factory.mktemp("icu"))
+
+
+@pytest.fixture(scope="session")
+def icu_image(icu_release: Path, distroless: Path, podman: str) -> Image:
+    """The ICU example's image on the distroless base: assembled, proven in podman, named there and in its layout."""
+    return built.image(icu_release, "--base", str(distroless), "--engine", "assembled", "--prove-with", podman)

@@ -43,6 +43,7 @@ class Runner(Protocol):
         input: str | None = None,  # noqa: A002 - subprocess's own word
         timeout: float | None = None,
         on_error_line: Callable[[str], None] | None = None,
+        on_line: Callable[[str], None] | None = None,
     ) -> Completed:
         """Run ``command``; a non-zero exit is an answer, not an error.
 
@@ -53,6 +54,7 @@ class Runner(Protocol):
             input: Text for its standard input.
             timeout: Seconds after which it is killed.
             on_error_line: Given each line of its standard error as it comes, on another thread.
+            on_line: Given each line that it prints, output and errors in the order they come; both are in ``stdout``.
 
         Raises:
             ToolFailed: The program is not there, or ran into the timeout.
@@ -72,8 +74,11 @@ class Subprocess:
         input: str | None = None,  # noqa: A002
         timeout: float | None = None,
         on_error_line: Callable[[str], None] | None = None,
+        on_line: Callable[[str], None] | None = None,
     ) -> Completed:
         """See Runner."""
+        if on_line is not None:
+            return _merged(command, _environment(env), cwd, on_line)
         if on_error_line is not None:
             return _watched(command, _environment(env), cwd, on_error_line)
         try:
@@ -99,6 +104,35 @@ def _environment(added: Mapping[str, str] | None) -> dict[str, str]:
     """Return this process's variables with ``added``; tools that came as wheels lie beside the interpreter."""
     path = os.pathsep.join(part for part in (os.environ.get("PATH"), str(Path(sys.executable).parent)) if part)
     return {**os.environ, "PATH": path, **(added or {})}
+
+
+def _merged(
+    command: Sequence[str], env: Mapping[str, str], cwd: Path | None, on_line: Callable[[str], None]
+) -> Completed:
+    """Run ``command`` to its end and hand on all that it prints line by line; interrupted, it is ended too."""
+    try:
+        child = subprocess.Popen(  # noqa: S603 - no shell, and callers name the program
+            list(command),
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except FileNotFoundError:
+        raise ToolFailed(f"{command[0]} is not installed", remedy="`bedside doctor` says how to get it.") from None
+    said: list[str] = []
+    with child:
+        try:
+            for line in child.stdout or ():
+                said.append(line)
+                on_line(line)
+        except BaseException:
+            _stop(child)
+            raise
+    return Completed(tuple(command), child.returncode, "".join(said), "")
 
 
 def _watched(
@@ -197,7 +231,7 @@ def background(command: Sequence[str], *, log: Path, env: Mapping[str, str] | No
             _stop(child)
 
 
-def _stop(child: subprocess.Popen[bytes]) -> None:
+def _stop(child: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
     child.terminate()
     try:
         child.wait(_GRACE)

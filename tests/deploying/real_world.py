@@ -19,6 +19,7 @@ import msgspec
 from bedside import wiring
 from bedside.cli.main import run
 from bedside.errors import BedsideError
+from bedside.image import layout as layouts
 from bedside.kube import history
 from bedside.kube.clock import Clock
 from bedside.kube.cluster import requests
@@ -27,6 +28,7 @@ from bedside.kube.cluster.requests import Request
 from bedside.kube.cluster.session import Session
 from bedside.kube.tree import objects
 from bedside.release.reading import open_release
+from bedside.stages.assemble import assembled
 from bedside.stages.deploy import expected
 from bedside.stages.manifests import plans
 from bedside.stages.rollback import rollback
@@ -105,12 +107,12 @@ class Workshop:
         return self.images[digest]
 
     def layout(self, release: Path) -> tuple[Path, str]:
-        """The image of a release in a layout, and its digest."""
-        layout = self.directory / f"{open_release(release).digest[:12]}.oci"
-        if not layout.exists():
-            assert run(["build", str(release), "--base", self.base, "-o", str(layout)]) == 0
-        index = json.loads((layout / "index.json").read_bytes())
-        return layout, index["manifests"][0]["digest"]
+        """The image of a release in a layout, and its digest; without a proof, which one with a mismatch would fail."""
+        directory = self.directory / f"{open_release(release).digest[:12]}.oci"
+        layout = layouts.create(directory)
+        if not layout.index().manifests:
+            assembled(release, self.base, layout, wiring.builder())
+        return directory, str(layout.find().digest)
 
 
 def _mismatched(release: Path, contract: Contract) -> Contract:

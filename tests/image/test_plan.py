@@ -7,7 +7,7 @@ import pytest
 
 from bedside.errors import UsageError
 from bedside.image import plan as plans
-from bedside.image.plan import Base, Copied, ImagePlan, Installed
+from bedside.image.plan import Base, Compiled, Copied, ImagePlan, Installed
 from bedside.image.reference import Digest, Reference
 from bedside_runtime import contract as seam
 from bedside_runtime.contract import Contract
@@ -34,7 +34,13 @@ def planned(contract: Contract, base: Base = BASE, epoch: int = 0) -> ImagePlan:
 
 
 def test_layers_stand_in_the_order_in_which_they_change(released: Contract) -> None:
-    assert [layer.name for layer in planned(released).layers] == ["dependencies", "runtime", "code", "model"]
+    assert [layer.name for layer in planned(released).layers] == [
+        "dependencies",
+        "runtime",
+        "bytecode",
+        "code",
+        "model",
+    ]
 
 
 def test_a_new_model_changes_the_last_layer_alone(released: Contract) -> None:
@@ -44,7 +50,7 @@ def test_a_new_model_changes_the_last_layer_alone(released: Contract) -> None:
     )
     before, after = planned(released), planned(msgspec.structs.replace(released, files=files, version="9.9.9"))
     same = [one == other for one, other in zip(before.layers, after.layers, strict=True)]
-    assert same == [True, True, True, False]
+    assert same == [True, True, True, True, False]
 
 
 def test_every_file_of_the_release_is_in_exactly_one_layer(released: Contract) -> None:
@@ -77,10 +83,27 @@ def test_the_time_is_1970_unless_somebody_says_another(released: Contract) -> No
     assert planned(released, epoch=1_700_000_000).created == "2023-11-14T22:13:20Z"
 
 
-def test_what_the_base_sets_for_its_own_python_is_dropped_and_validated_threads_are_set(released: Contract) -> None:
+def test_the_base_s_environment_stays_and_validated_threads_are_set(released: Contract) -> None:
     environment = msgspec.structs.replace(released.environment, threads={"OMP_NUM_THREADS": "1"})
     plan = planned(msgspec.structs.replace(released, environment=environment))
-    assert plan.execution.env == ("OMP_NUM_THREADS=1", "PATH=/usr/bin")
+    assert plan.execution.env == ("OMP_NUM_THREADS=1", "PATH=/usr/bin", "PYTHONHOME=/x")
+    assert plan.execution.entrypoint[1] == "-I"  # isolated: PYTHONHOME of the base steers nothing
+
+
+def test_what_is_compiled_is_what_serving_imports_and_never_the_author_s_own_module(released: Contract) -> None:
+    model = msgspec.structs.replace(
+        released.model,
+        layout="frame",
+        code=("code/preprocessing.py",),
+        globals=tuple(
+            seam.Global(module=module, name="x")
+            for module in ("sklearn.pipeline", "preprocessing", "preprocessing.sub")
+        ),
+    )
+    (compiled,) = (
+        layer for layer in planned(msgspec.structs.replace(released, model=model)).layers if isinstance(layer, Compiled)
+    )
+    assert compiled.modules == ("pandas", "sklearn", "sklearn.pipeline")
 
 
 def test_the_base_s_own_packages_are_shut_out(released: Contract) -> None:

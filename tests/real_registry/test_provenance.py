@@ -3,12 +3,10 @@
 Against a registry with TLS and a password, as a person types it; then with everything that can be wrong on the way.
 """
 
-import io
 import json
 import re
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.provenance import advisories
-from tests.provenance.images import BASE, python
+from tests.provenance.images import python
 from tests.provenance.keyring import ALICE, MALLORY, cosign_key, pem
 from tests.real_registry.server import Server, running
 from tests.real_registry.wire import Way, Wire, laid
@@ -33,6 +31,7 @@ from bedside.image.oci import Descriptor
 from bedside.image.reference import Reference
 from bedside.process import Subprocess
 from bedside.provenance import statements
+from bedside.stages import record
 from bedside.stages.push import push
 
 pytestmark = [pytest.mark.package, pytest.mark.timeout(900)]  # packages, builds and scans once for all of them
@@ -87,7 +86,9 @@ class Hospital:
 
 
 @pytest.fixture(scope="module")
-def hospital(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+def hospital(
+    server: Server, distroless: Path, podman: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Hospital]:
     """A signed release, its image with SBOM and provenance, keys, a trust policy and a mirror of advisories."""
     work = tmp_path_factory.mktemp("hospital")
     patch = pytest.MonkeyPatch()
@@ -101,7 +102,8 @@ def hospital(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     settings.write_text(re.sub(r"(?m)^card .*$", r"\g<0>\nsigned = true", settings.read_text()))
     assert run(["package", str(work / "icu")]) == 0
     assert run(["sign", str(here.release), *here.key]) == 0
-    assert run(["build", str(here.release), "--base", str(_base(work)), "-o", str(work / "icu.oci")]) == 0
+    words = ["--base", str(distroless), "--engine", "assembled", "--prove-with", podman]
+    assert run(["build", str(here.release), "-o", str(work / "icu.oci"), *words]) == 0
     assert run(["sbom", str(work / "icu.oci"), "-o", str(work / "sbom.json")]) == 0
     yield here
     patch.undo()
@@ -114,16 +116,6 @@ def _keys(work: Path) -> None:
     (work / "trust.toml").write_text(
         'schema = 1\n[[keys]]\nname = "release key"\nfile = "release.pub"\n[minimum]\nicu-mortality = "1.0.0"\n'
     )
-
-
-def _base(work: Path) -> Path:
-    """A base with the files that say what it is made of; no container of it is started here."""
-    with tarfile.open(work / "base.tar", "w") as tar:
-        for path, data in {**BASE, "usr/bin/python3.11": b""}.items():
-            member = tarfile.TarInfo(path)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return work / "base.tar"
 
 
 def _mirror(here: Hospital) -> None:
@@ -169,12 +161,12 @@ def test_the_whole_way_ends_with_an_image_that_the_policy_trusts_by_digest(
     assert run(["verify", released, *hospital.reach, *hospital.trust, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["signers"] == ["release key"]
-    assert set(said["statements"]) == {statements.SBOM, statements.PROVENANCE, statements.SCAN}
+    assert set(said["statements"]) == {statements.SBOM, statements.PROVENANCE, statements.SCAN, record.PREDICATE}
     with hospital.server.repository(NAME) as repository:
         kinds = sorted(item.artifact_type or "" for item in repository.referrers(hospital.layout.find().digest))
     assert kinds == sorted(
-        ["application/vnd.cyclonedx+json", *["application/vnd.in-toto+json"] * 2]
-        + ["application/vnd.dev.sigstore.bundle.v0.3+json"] * 4
+        ["application/vnd.cyclonedx+json", *["application/vnd.in-toto+json"] * 3]
+        + ["application/vnd.dev.sigstore.bundle.v0.3+json"] * 5
     )
 
 

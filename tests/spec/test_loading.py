@@ -116,7 +116,7 @@ def test_a_folder_without_the_file_is_a_usage_error(tmp_path: Path) -> None:
         ('python = "3.11"', 'python = "3.9"', ("BED-SPEC-012", "environment.python", 12)),
         ('python = "3.11"', 'python = "3.11.4"', ("BED-SPEC-012", "environment.python", 12)),
         ('"requirements.in"', '"golden.jsonl"', ("BED-SPEC-047", "environment.requirements", 13)),
-        ('python = "3.11"', 'python = "3.11"\naccelerator = "cuda"', ("BED-SPEC-006", "environment.accelerator", 13)),
+        ('python = "3.11"', 'python = "3.11"\naccelerator = "tpu"', ("BED-SPEC-004", "environment.accelerator", 13)),
         ('name = "temperature"', 'name = "ward"', ("BED-SPEC-020", "inputs[0].name", 16)),
         ('name = "temperature"', 'name = "1st"', ("BED-SPEC-021", "inputs[0].name", 16)),
         ('type = "number"', 'type = "image"', ("BED-SPEC-006", "inputs[0].type", 17)),

@@ -14,14 +14,14 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from bedside_runtime import adapters, loading, proving
+from bedside_runtime import adapters, bytecode, environment, loading, proving
 from bedside_runtime.adapters import engines
 from bedside_runtime.audit import reading
 from bedside_runtime.audit.verify import EXIT_CODES
 from bedside_runtime.contract import InspectionRequest
-from bedside_runtime.errors import BedsideRuntimeError, ContractInvalid
+from bedside_runtime.errors import BedsideRuntimeError, ContractInvalid, LibraryMissing
 from bedside_runtime.inputs import compile_inputs
-from bedside_runtime.serve import server, workers
+from bedside_runtime.serve import confinement, replaying, server, workers
 from bedside_runtime.serve.auth.guard import Guard
 from bedside_runtime.serve.entrance import Address, Listening
 from bedside_runtime.serve.handover import Handed
@@ -117,6 +117,27 @@ def _key(arguments: argparse.Namespace) -> Verifies | None:
     return signing_key.read(Path(arguments.key))
 
 
+def _replay(arguments: argparse.Namespace) -> None:
+    """Ask the server beside this process its golden cases, and say what it runs in."""
+    replayed = replaying.replay(arguments.directory, arguments.port, digest=arguments.digest, within=arguments.within)
+    _say(
+        {
+            "replayed": msgspec.to_builtins(replayed),
+            "confinement": msgspec.to_builtins(confinement.observe(arguments.directory.parent)),
+            "environment": msgspec.to_builtins(environment.fingerprint()),
+        }
+    )
+
+
+def _compile(arguments: argparse.Namespace) -> None:
+    """Write the bytecode that an image of this environment carries."""
+    try:
+        files = bytecode.write(arguments.module, arguments.to, arguments.site)
+    except ImportError as error:
+        raise LibraryMissing(f"a module that is to be compiled cannot be imported: {error}") from None
+    _say({"files": files})
+
+
 def _worker(said: str) -> tuple[int, int, int]:
     index, connections, reports = map(int, said.split(","))
     return index, connections, reports
@@ -141,6 +162,8 @@ SUBCOMMANDS: dict[str, tuple[str, Action]] = {
     "verify": ("load a release and replay its golden cases", _verify),
     "choose-engine": ("prove an engine for a release that is being packaged", _choose_engine),
     "serve": ("serve a release: public port, admin port, probes", _serve),
+    "replay": ("ask the server on loopback its golden cases, from inside its container", _replay),
+    "compile": ("write the bytecode of everything that serving imports", _compile),
     "audit-verify": ("verify the audit log of one pod", _audit_verify),
 }
 
@@ -152,10 +175,11 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=help_)
         verb.set_defaults(action=action)
         verb.add_argument("--json", action="store_true", help="say errors as JSON on stdout too")
-        if name in ("verify", "serve", "choose-engine", "audit-verify"):
+        if name in ("verify", "serve", "choose-engine", "replay", "audit-verify"):
             verb.add_argument("directory", type=Path, metavar="DIR")
-        if name in ("verify", "serve"):
+        if name in ("verify", "serve", "replay"):
             verb.add_argument("--digest", help="the release digest that it must have")
+        if name in ("verify", "serve"):
             verb.add_argument(
                 "--key",
                 default=os.environ.get("BEDSIDE_RELEASE_KEY"),
@@ -171,6 +195,13 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--port", type=int, default=8080, help="public port; 0 takes a free one")
             verb.add_argument("--admin-port", type=int, default=8081, help="metrics and probes; 0 takes a free one")
             verb.add_argument("--worker", type=_worker, help=argparse.SUPPRESS)
+        if name == "replay":
+            verb.add_argument("--port", type=int, default=8080, help="the server's public port")
+            verb.add_argument("--within", type=float, default=60.0, help="seconds until it must be ready")
+        if name == "compile":
+            verb.add_argument("module", nargs="*", help="modules to import beside the runtime's own")
+            verb.add_argument("--to", type=Path, required=True, help="stands for the root directory of the image")
+            verb.add_argument("--site", type=Path, default=bytecode.SITE, help="where distributions lie in the image")
         if name == "audit-verify":
             verb.add_argument("--key", action="append", default=[], help="verification key, or a file with one")
             verb.add_argument("--checkpoint", action="append", default=[], type=Path, help="file of kept checkpoints")

@@ -29,6 +29,7 @@ Row: TypeAlias = tuple[Cell, ...]
 """One patient's validated input values, in the order of ``Contract.inputs``."""
 
 Framework: TypeAlias = Literal["sklearn", "xgboost", "lightgbm", "onnx"]
+Accelerator: TypeAlias = Literal["cpu", "cuda"]
 ArtifactFormat: TypeAlias = Literal["joblib", "pickle", "skops", "xgboost-json", "xgboost-ubj", "lightgbm-text", "onnx"]
 
 
@@ -356,6 +357,7 @@ class Audit(_Part, frozen=True, kw_only=True):
 class Contract(_Part, frozen=True, kw_only=True):
     """All of contract.json. ``files`` is sorted by path and names every other file of the release.
 
+    ``accelerator`` is what it computes on: it decides what its image stands on and may carry.
     ``audit`` is ``None`` where the author asked for no audit log; `/model` says so.
     """
 
@@ -368,6 +370,7 @@ class Contract(_Part, frozen=True, kw_only=True):
     output: Output
     golden: Golden
     environment: Environment
+    accelerator: Accelerator = "cpu"
     engine: Engine = Engine()
     serve: Serve
     audit: Audit | None = None

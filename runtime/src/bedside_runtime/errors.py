@@ -102,6 +102,14 @@ class GoldenMismatch(BedsideRuntimeError):
     remedy = "What runs here is not what was validated; compare model file, library versions and code."
 
 
+class NeverReady(BedsideRuntimeError):
+    """A server that is asked its golden cases does not become ready."""
+
+    exit_code = 3
+    code = "never-ready"
+    remedy = "Look at the reason that /readyz gives, and at what the server logged."
+
+
 class LibraryMissing(BedsideRuntimeError):
     """A library that the model needs cannot be imported here."""
 

@@ -82,6 +82,7 @@ def _output(output: Output) -> Iterator[str]:
 def card(name: str, cases: int, rows: int) -> str:
     """Return the skeleton of model_card.json; the headings follow Mitchell et al., Model Cards (FAT* 2019)."""
     asked = {
+        "date": "when was this version trained, YYYY-MM-DD?",
         "summary": "what does it predict, for whom, from what?",
         "intended_use": "who uses it, at which moment, for which decision?",
         "out_of_scope": "for which patients and decisions must it not be used?",

@@ -1,5 +1,6 @@
 """`bedside verify`."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,17 @@ import click
 
 from bedside import wiring
 from bedside.cli import console, rollouts
+from bedside.image.containment import Limits
+from bedside.image.layout import Layout
+from bedside.image.oci import Descriptor
 from bedside.provenance.trust import Verdict
 from bedside.release.reading import open_release
+from bedside.stages import limits
 from bedside.stages import trust as trusting
 from bedside.stages.deploy import expected
 from bedside.stages.status import verify_cluster
 from bedside.stages.verify import verify
+from bedside.stages.verify_image import verify_image
 from bedside_runtime.contract import FILE_NAME
 
 
@@ -27,6 +33,15 @@ from bedside_runtime.contract import FILE_NAME
 @rollouts.caller_options
 @rollouts.cluster_options
 @click.option("--image", help="Which image, by name or digest, where a layout holds several.")
+@click.option(
+    "--prove-with",
+    type=click.Choice(["auto", "podman", "docker", "runc", "crun"]),
+    default="auto",
+    show_default=True,
+    help="What runs the container in which an image is proven.",
+)
+@click.option("--memory", help="What an image may use while it is proven, 512Mi; by default what its record says.")
+@click.option("--cpus", type=float, default=1.0, show_default=True, help="Cores, where --memory is given.")
 @click.option("--ca-file", type=click.Path(path_type=Path), help="PEM certificates to believe beside the system's.")
 @click.option("--plain-http", is_flag=True, help="Talk without TLS; for a registry on this machine only.")
 @click.option("--json", "as_json", is_flag=True, help="Write the result to stdout as JSON.")
@@ -37,37 +52,49 @@ def command(
     trust: Path | None,
     cluster: bool,
     image: str | None,
+    prove_with: str,
+    memory: str | None,
+    cpus: float,
     ca_file: Path | None,
     plain_http: bool,
     as_json: bool,
     **reached: Any,  # noqa: ANN401 - the options of a cluster, as they are
 ) -> None:
-    """Recompute and compare everything about TARGET: a release, with --trust an image, with --cluster what runs.
+    """Recompute and compare everything about TARGET: a release, an image, with --cluster what runs.
 
     Every file of a release is compared with its recorded size and sha256, nothing may be missing or added, and its
     own runtime answers every golden case in the locked environment. With --trust, it must be signed as the policy asks.
-    An image is named by the directory of its layout or as HOST/REPOSITORY@sha256:...; --trust judges its signatures
-    and statements. With --cluster, every running pod must name the release and image of its manifest, and answer a
-    golden case as that release. Exit code 3 where anything differs.
+    An image is named by the directory of its layout, by its name in podman or docker, or as
+    HOST/REPOSITORY@sha256:...: config, files and distributions are compared with the release in it, and the proof that
+    `bedside build` made is made again. With --trust, its signatures and statements are judged instead. With --cluster,
+    every running pod must name the release and image of its manifest, and answer a golden case as that release.
+    Exit code 3 where anything differs.
     """
     if cluster:
         _running(target, as_json=as_json, **reached)
         return
-    if trust is not None and not (Path(target) / FILE_NAME).is_file():
-        opened = wiring.place(target, name=image, ca_file=ca_file, plain_http=plain_http, on_wait=console.note)
-        with opened as place:
-            policy, now = trusting.read_policy(trust), datetime.now(UTC)
-            verdict = trusting.demand(place, policy, now, wiring.identifies)
-        _trusted(str(place.descriptor.digest), verdict, as_json=as_json)
-        return
+    options: dict[str, Any] = {"name": image, "ca_file": ca_file, "plain_http": plain_http, "on_wait": console.note}
+    if _is_release(target):
+        _release(Path(target), digest, trust, replay=not digests_only, as_json=as_json)
+    elif trust is not None:
+        _judged(target, trust, options, as_json=as_json)
+    else:
+        held_to = None if memory is None else Limits(limits.memory(memory), cpus)
+        asked = None if digests_only else (prove_with, held_to)
+        with wiring.any_image(target, **options) as (layout, descriptor, beside):
+            _image(layout, descriptor, beside, digest, asked, as_json=as_json)
+
+
+def _release(directory: Path, digest: str | None, trust: Path | None, *, replay: bool, as_json: bool) -> None:
+    """Prove a release in its own locked environment."""
     tools = wiring.tools()
     with console.steps() as on_step:
         verified = verify(
-            Path(target),
+            directory,
             runner=tools.runner,
             environments=tools.environments,
             digest=digest,
-            replay=not digests_only,
+            replay=replay,
             on_step=on_step,
         )
     release, measured = verified.release, verified.measured
@@ -87,6 +114,54 @@ def command(
         )
     else:
         console.line(f"sha256:{release.digest}")
+
+
+def _judged(target: str, trust: Path, options: dict[str, Any], *, as_json: bool) -> None:
+    """Judge signatures and statements of an image."""
+    with wiring.place(target, **options) as place:
+        policy, now = trusting.read_policy(trust), datetime.now(UTC)
+        verdict = trusting.demand(place, policy, now, wiring.identifies)
+    _trusted(str(place.descriptor.digest), verdict, as_json=as_json)
+
+
+def _is_release(target: str) -> bool:
+    """Whether a release is meant: a directory that is no image layout, or a path that leads nowhere."""
+    if (Path(target) / "oci-layout").is_file():
+        return False
+    return Path(target).exists() or target.startswith(("/", ".", "~"))
+
+
+def _image(
+    layout: Layout,
+    descriptor: Descriptor,
+    beside: Mapping[str, Any] | None,
+    digest: str | None,
+    asked: tuple[str, Limits | None] | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Prove an image again; with nothing ``asked``, only compare."""
+    host = wiring.host(asked[0]) if asked is not None else None
+    held_to = asked[1] if asked is not None else None
+    with console.steps() as on_step:
+        found = verify_image(layout, descriptor, host, digest=digest, record=beside, held_to=held_to, on_step=on_step)
+    for note in found.notes:
+        console.note(f"  note: {note}")
+    proof = found.proof
+    shown = f", {proof.cases} golden cases answered in {proof.host}" if proof is not None else ""
+    console.done(f"{found.release}: the image is what its release says, {found.files} files compared{shown}")
+    if as_json:
+        console.result(
+            {
+                "release": found.release,
+                "release_digest": f"sha256:{found.release_digest}",
+                "digest": found.digest,
+                "proof": None if proof is None else {"host": proof.host, "cases": proof.cases, **proof.seen},
+                "notes": list(found.notes),
+            }
+        )
+    else:
+        console.line(found.digest)
 
 
 def _trusted(digest: str, verdict: Verdict, *, as_json: bool) -> None:

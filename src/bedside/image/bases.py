@@ -5,19 +5,17 @@ again. A tag is refused: what it names tomorrow is another image than what was p
 """
 
 import hashlib
-import json
-import re
-import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Final, TypeAlias
+from pathlib import Path
+from typing import Final, TypeAlias
 
-from bedside.errors import ImageInvalid, ReferenceInvalid, UsageError
-from bedside.image import layers, oci, pulling
+from bedside.errors import ReferenceInvalid, UsageError
+from bedside.image import archive, contents, layers, oci, pulling
+from bedside.image.contents import Contents
 from bedside.image.layout import CHUNK, Layout, open_layout
-from bedside.image.oci import Descriptor, Execution, ImageConfig, Manifest, Platform, RootFS
+from bedside.image.oci import Descriptor, Execution, History, ImageConfig, Manifest, Platform, RootFS
 from bedside.image.plan import Base
 from bedside.image.reference import Reference
 from bedside.image.registry import Repository
@@ -41,6 +39,7 @@ class FoundBase:
         manifest: Its manifest.
         config: Its config.
         tools: Those of `TOOLS` that it brings.
+        cuda: CUDA libraries that it brings.
         unpacked: Bytes of the files of each of its layers.
     """
 
@@ -49,6 +48,7 @@ class FoundBase:
     manifest: Manifest
     config: ImageConfig
     tools: tuple[str, ...]
+    cuda: tuple[str, ...]
     unpacked: tuple[int, ...]
 
 
@@ -82,7 +82,7 @@ def find(
     config = layout.config(manifest)
     if not config.platform.runs(platform):
         raise UsageError(f"the base {source} is for {config.platform}; the release needs {platform}")
-    there = _entries(layout, manifest)
+    there = contents.read(layout, manifest)
     programs = _programs(there, config)
     interpreter = programs.get(f"python{python}")
     if interpreter is None:
@@ -91,9 +91,8 @@ def find(
             remedy=f"Choose a base with Python {python}, the version that the golden cases passed on.",
         )
     base = Base(descriptor.digest, interpreter, reference, config.config.env or (f"PATH={':'.join(SEARCH)}",))
-    return FoundBase(
-        base, layout, manifest, config, tuple(name for name in TOOLS if name in programs), tuple(there.unpacked)
-    )
+    tools = tuple(name for name in TOOLS if name in programs)
+    return FoundBase(base, layout, manifest, config, tools, contents.cuda(there), there.unpacked)
 
 
 def _bring(
@@ -110,7 +109,7 @@ def _bring(
         return layout, layout.find(digest or None), None
     if path.is_file():
         return cache, _archive(path, platform, cache), None
-    reference = _pinned(source, repositories)
+    reference = pinned(source, repositories)
     held = _held(cache, reference)
     if held is not None:
         return cache, held, reference
@@ -129,8 +128,12 @@ def _held(cache: Layout, reference: Reference) -> Descriptor | None:
     return None
 
 
-def _pinned(source: str, repositories: Repositories) -> Reference:
-    """Read a reference that has a digest; for a tag, say what it names today."""
+def pinned(source: str, repositories: Repositories) -> Reference:
+    """Read a reference that has a digest.
+
+    Raises:
+        UsageError: It is none, or names a tag; the remedy says what that names today.
+    """
     try:
         reference = Reference.parse(source)
     except ReferenceInvalid as error:
@@ -153,17 +156,7 @@ def _archive(path: Path, platform: Platform, cache: Layout) -> Descriptor:
     for item in cache.index().manifests:
         if item.annotations.get(oci.REF_NAME) == name:
             return item
-    try:
-        with tarfile.open(path) as tar:
-            there = {member.name.removeprefix("./") for member in tar}
-            if "oci-layout" in there:
-                found = _oci_archive(tar, cache)
-            elif "manifest.json" in there:
-                found = _docker_archive(tar, cache)
-            else:
-                found = _root_file_system(path, platform, cache)
-    except tarfile.TarError as error:
-        raise ImageInvalid(f"{path} is no tar file: {error}", remedy="Name an archive or an image layout.") from None
+    found = archive.read(path, cache) or _root_file_system(path, platform, cache)
     cache.add(found, name)
     return found
 
@@ -173,135 +166,26 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _docker_archive(tar: tarfile.TarFile, cache: Layout) -> Descriptor:
-    """Convert what `docker save` and `podman save` write: its config as it is, its layers compressed."""
-    listed = _json(tar, "manifest.json")
-    if not isinstance(listed, list) or len(listed) != 1:
-        raise ImageInvalid("the archive does not hold exactly one image", remedy="Save one image in an archive.")
-    config = _member(tar, listed[0]["Config"]).read()
-    diff_ids = oci.decode_config(config).rootfs.diff_ids
-    descriptors = []
-    for name, expected in zip(listed[0]["Layers"], diff_ids, strict=True):
-        descriptor, diff_id = layers.compress(_chunks(_member(tar, name)), cache)
-        if diff_id != expected:
-            raise ImageInvalid(f"the layer {name} of the archive is {diff_id}; its config says {expected}")
-        descriptors.append(descriptor)
-    return cache.write_document(
-        Manifest(media_type=oci.MANIFEST, config=cache.write(config, oci.CONFIG), layers=tuple(descriptors))
-    )
-
-
-def _oci_archive(tar: tarfile.TarFile, cache: Layout) -> Descriptor:
-    """Copy the blobs of an OCI archive; each gets its name only where its digest is right."""
-    index = oci.decode_index(_member(tar, "index.json").read())
-    images = [item for item in index.manifests if item.artifact_type is None]
-    if len(images) != 1:
-        raise ImageInvalid("the archive does not hold exactly one image", remedy="Save one image in an archive.")
-    _copy(tar, images[0], cache)
-    return images[0]
-
-
-def _copy(tar: tarfile.TarFile, item: Descriptor, cache: Layout) -> None:
-    cache.write_stream(_chunks(_member(tar, f"blobs/{item.digest.algorithm}/{item.digest.hex}")), item)
-    if item.media_type in oci.INDEXES:
-        for child in cache.index(item).manifests:
-            _copy(tar, child, cache)
-    if item.media_type in oci.MANIFESTS:
-        manifest = cache.manifest(item)
-        for child in (manifest.config, *manifest.layers):
-            _copy(tar, child, cache)
-
-
 def _root_file_system(path: Path, platform: Platform, cache: Layout) -> Descriptor:
     """Make an image of one layer from the tar of a root file system, as mmdebstrap and `docker export` write it."""
     with path.open("rb") as file:
-        layer, diff_id = layers.compress(_chunks(file), cache)
+        layer, diff_id = layers.compress(iter(lambda: file.read(CHUNK), b""), cache)
     config = ImageConfig(
         architecture=platform.architecture,
         os=platform.os,
         rootfs=RootFS(diff_ids=(diff_id,)),
         config=Execution(env=(f"PATH={':'.join(SEARCH)}",)),
+        history=(History(created_by="the tar of a root file system"),),  # without it buildah counts the layers wrong
     )
     return cache.write_document(Manifest(media_type=oci.MANIFEST, config=cache.write_document(config), layers=(layer,)))
 
 
-def _member(tar: tarfile.TarFile, name: str) -> Any:  # noqa: ANN401 - a file object of tarfile
-    for spelled in (name, f"./{name}"):
-        try:
-            file = tar.extractfile(spelled)
-        except KeyError:
-            continue
-        if file is not None:
-            return file
-    raise ImageInvalid(f"the archive has no {name}")
-
-
-def _json(tar: tarfile.TarFile, name: str) -> Any:  # noqa: ANN401 - any JSON value
-    try:
-        return json.loads(_member(tar, name).read())
-    except ValueError as error:
-        raise ImageInvalid(f"{name} of the archive cannot be read: {error}") from None
-
-
-def _chunks(file: Any) -> Iterator[bytes]:  # noqa: ANN401 - a file object of tarfile
-    return iter(lambda: file.read(CHUNK), b"")
-
-
-def _programs(there: "_Tree", config: ImageConfig) -> Mapping[str, str]:
+def _programs(there: Contents, config: ImageConfig) -> Mapping[str, str]:
     """Return the programs on the PATH of an image by name, as the first directory that has one shows it."""
     path = next((item[5:] for item in config.config.env if item.startswith("PATH=")), ":".join(SEARCH)).split(":")
-    real = {directory: _resolved(directory, there) for directory in path}
     found: dict[str, str] = {}
     for directory in path:
-        for name in there.children(real[directory]):
-            found.setdefault(name, f"{directory}/{name}")
+        for name in there.below(there.resolved(directory)):
+            if "/" not in name:
+                found.setdefault(name, f"{directory}/{name}")
     return found
-
-
-class _Tree:
-    """The names in an image: every entry with the target of a symbolic link, as the layers leave it."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, str | None] = {}
-        self.unpacked: list[int] = []
-
-    def apply(self, name: str, link: str | None) -> None:
-        """Take one entry of a layer, a whiteout among them (image-spec, layer.md)."""
-        directory, _, last = name.rpartition("/")
-        if last == ".wh..wh..opq":
-            self._remove(directory, itself=False)
-        elif last.startswith(".wh."):
-            self._remove(f"{directory}/{last[4:]}".lstrip("/"), itself=True)
-        else:
-            self.entries[name] = link
-
-    def _remove(self, name: str, *, itself: bool) -> None:
-        gone = [entry for entry in self.entries if entry.startswith(f"{name}/") or (itself and entry == name)]
-        for entry in gone:
-            del self.entries[entry]
-
-    def children(self, directory: str) -> list[str]:
-        prefix = f"{directory}/"
-        return [
-            name[len(prefix) :] for name in self.entries if name.startswith(prefix) and "/" not in name[len(prefix) :]
-        ]
-
-
-def _entries(layout: Layout, manifest: Manifest) -> _Tree:
-    tree = _Tree()
-    for layer in manifest.layers:
-        tree.unpacked.append(0)
-        for member, _ in layers.members(layout, layer):
-            tree.unpacked[-1] += member.size
-            if re.search(r"(^|/)s?bin(/|$)", member.name) or member.name.rpartition("/")[2].startswith(".wh."):
-                tree.apply(member.name, member.linkname if member.issym() else None)
-    return tree
-
-
-def _resolved(directory: str, there: _Tree) -> str:
-    """Follow the one link that bases have here: /bin to /usr/bin."""
-    name = directory.strip("/")
-    target = there.entries.get(name)
-    if target is None:
-        return name
-    return target.strip("/") if target.startswith("/") else str(PurePosixPath(name).parent / target).removeprefix("./")

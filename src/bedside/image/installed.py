@@ -2,39 +2,35 @@
 
 An installation differs from one machine to the next in what it says about itself: scripts name the interpreter
 that installed them, RECORD their hashes, some files the time. None of it is needed to serve, so none of it goes
-into an image. Neither do the tests that distributions carry: a quarter of the bytes, and never imported there.
-RECORD is written again, without what was left out, so that it stays true.
+into an image. Neither do the tests that distributions carry, a quarter of the bytes and never imported there, nor what
+their extension modules were compiled from. RECORD is written again, without what was left out, so that it stays true;
+a library that two distributions bring lies there once.
 """
 
-import csv
-import io
-import shutil
-from collections.abc import Collection, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bedside.errors import ImageInvalid
-from bedside.image.layers import Entries, File, Link
+from bedside.errors import ImageInvalid, ToolFailed
+from bedside.image.layers import Entries, File, Link, Twin
 from bedside.image.plan import HOME, PYTHON, Base, pyvenv
+from bedside.process import Runner
 from bedside_runtime.contract import Contract
 
-TESTS: Final = frozenset({"tests", "test"})
-"""Folders of a package that are left out."""
-
-_INSTALLER_FILES: Final = frozenset({"REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"})
-"""What an installer notes about its own run in a distribution's metadata."""
+PRUNE: Final = Path(__file__).with_name("data") / "prune.py"
+"""A script of the standard library alone: `bedside build` runs it, and every Dockerfile has its lines."""
 
 
-def prune(directory: Path) -> None:
-    """Remove from an installation what does not go into an image. Files may be links into a cache: none is changed."""
-    shutil.rmtree(directory / "bin", ignore_errors=True)
-    (directory / ".lock").unlink(missing_ok=True)
-    for folder in sorted(directory.glob("*/**/")):
-        if folder.name in TESTS and (folder / "__init__.py").is_file():
-            shutil.rmtree(folder)
-    for info in directory.glob("*.dist-info"):
-        for name in _INSTALLER_FILES:
-            (info / name).unlink(missing_ok=True)
+def prune(directory: Path, runner: Runner) -> None:
+    """Remove from an installation what does not go into an image. Files may be links into a cache: none is changed.
+
+    Raises:
+        ToolFailed: The disk took no more.
+    """
+    done = runner.run((sys.executable, "-I", str(PRUNE), str(directory)))
+    if not done.ok:
+        raise ToolFailed(f"the installation cannot be pruned: {done.stderr.strip().splitlines()[-1]}")
 
 
 def entries(directory: Path, site_packages: str) -> Entries:
@@ -47,12 +43,12 @@ def entries(directory: Path, site_packages: str) -> Entries:
     Raises:
         ImageInvalid: Something there is no regular file.
     """
-    present = dict(_files(directory))
-    found: dict[str, File | Link] = {}
-    for name, path in present.items():
-        record = name.endswith(".dist-info/RECORD")
-        source = _record(path.read_text(encoding="utf-8"), present.keys()) if record else path
-        found[f"{site_packages.lstrip('/')}/{name}"] = File(source, executable=bool(path.stat().st_mode & 0o100))
+    found: dict[str, File | Twin] = {}
+    first: dict[int, str] = {}
+    for name, path in _files(directory):
+        place, here = f"{site_packages.lstrip('/')}/{name}", path.stat()
+        known, executable = first.setdefault(here.st_ino, place), bool(here.st_mode & 0o100)
+        found[place] = File(path, executable=executable) if known == place else Twin(known, executable)
     return found
 
 
@@ -81,11 +77,3 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
             raise ImageInvalid(f"{path.relative_to(directory)} is no regular file, and a wheel holds nothing else")
         if path.is_file():
             yield path.relative_to(directory).as_posix(), path
-
-
-def _record(text: str, present: Collection[str]) -> bytes:
-    """Return RECORD without the rows of files that were left out."""
-    rows = [row for row in csv.reader(io.StringIO(text)) if row and row[0] in present]
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(sorted(rows))
-    return out.getvalue().encode()

@@ -52,7 +52,15 @@ class Link:
     target: str
 
 
-Entries: TypeAlias = Mapping[str, File | Link]
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A file that lies in the layer already, at another path that comes before it: a hard link."""
+
+    path: str
+    executable: bool = False
+
+
+Entries: TypeAlias = Mapping[str, File | Link | Twin]
 """What a layer holds, by path without a leading slash; directories follow from the paths."""
 
 
@@ -120,13 +128,17 @@ def write_tar(entries: Entries, out: Writable) -> int:
                     header = _header(path, tarfile.SYMTYPE, _LINK)
                     header.linkname = target
                     tar.addfile(header)
+                case Twin(first, executable):
+                    header = _header(path, tarfile.LNKTYPE, _PROGRAM if executable else _FILE)
+                    header.linkname = first
+                    tar.addfile(header)
                 case File():
                     unpacked += _add_file(tar, path, entry)
     return unpacked
 
 
-def _in_order(entries: Entries) -> Iterator[tuple[str, File | Link | None]]:
-    every: dict[tuple[str, ...], File | Link | None] = {}
+def _in_order(entries: Entries) -> Iterator[tuple[str, File | Link | Twin | None]]:
+    every: dict[tuple[str, ...], File | Link | Twin | None] = {}
     for path, entry in entries.items():
         parts = PurePosixPath(path).parts
         if not parts or parts[0] == "/" or ".." in parts or parts[-1].startswith(".wh."):
@@ -217,6 +229,18 @@ def uncompressed(layout: Layout, layer: Descriptor) -> Iterator[bytes]:
             )
 
 
+def _of_diff_id(chunks: Iterator[bytes], diff_id: Digest | None) -> Iterator[bytes]:
+    if diff_id is None:
+        yield from chunks
+        return
+    found = hashlib.new(diff_id.algorithm)
+    for chunk in chunks:
+        found.update(chunk)
+        yield chunk
+    if found.hexdigest() != diff_id.hex:
+        raise ImageInvalid(f"a layer is {diff_id.algorithm}:{found.hexdigest()}; the config says {diff_id}")
+
+
 def _gunzip(chunks: Iterator[bytes], layer: Descriptor) -> Iterator[bytes]:
     inflate = zlib.decompressobj(31)
     try:
@@ -224,7 +248,8 @@ def _gunzip(chunks: Iterator[bytes], layer: Descriptor) -> Iterator[bytes]:
             data, more = chunk, True
             while more:
                 out = inflate.decompress(data, CHUNK)
-                yield out
+                if out:  # an empty chunk would read as the end
+                    yield out
                 data, more = inflate.unconsumed_tail, len(out) == CHUNK
                 if inflate.eof:
                     data, more, inflate = inflate.unused_data, True, zlib.decompressobj(31)
@@ -258,13 +283,20 @@ class TarStream(io.RawIOBase):
         return b"".join(parts)
 
 
-def members(layout: Layout, layer: Descriptor) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+def members(
+    layout: Layout, layer: Descriptor, diff_id: Digest | None = None
+) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
     """Yield every entry of a layer with the tar that reads it; names without a leading ``./``.
 
+    Args:
+        layout: Where the layer is.
+        layer: Its descriptor.
+        diff_id: Digest that its uncompressed bytes must have.
+
     Raises:
-        ImageInvalid: The layer is no tar, or is not what its digest says.
+        ImageInvalid: The layer is no tar, or is not what its digest or ``diff_id`` says.
     """
-    stream = TarStream(uncompressed(layout, layer))
+    stream = TarStream(_of_diff_id(uncompressed(layout, layer), diff_id))
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as tar:
             for member in tar:

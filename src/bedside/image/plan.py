@@ -5,21 +5,22 @@ give the same places, user, environment and command:
 
     /opt/bedside/bin/python                           link to the base's own interpreter
     /opt/bedside/pyvenv.cfg                           shuts the base's own packages out
-    /opt/bedside/lib/python3.X/site-packages/         exactly what the lock names
+    /opt/bedside/lib/python3.X/site-packages/         exactly what the lock names, and the bytecode of what is imported
     /opt/bedside/release/                             the release, as `bedside package` wrote it
 
-Layers stand in the order in which they change: dependencies, runtime, code, model. contract.json changes with
+Layers stand in the order in which they change: dependencies, runtime, bytecode, code, model. contract.json changes with
 everything, so it lies in the last one; a new model moves that layer alone.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final, Literal, TypeAlias
 
 from bedside.errors import UsageError
 from bedside.image.oci import Execution, Platform
 from bedside.image.reference import Digest, Reference
+from bedside_runtime import canonical
 from bedside_runtime import contract as seam
 from bedside_runtime.contract import Contract, File
 
@@ -29,6 +30,9 @@ RELEASE: Final = f"{HOME}/release"
 
 DEFAULT_BASE: Final = "gcr.io/distroless/python3-debian12:nonroot"
 """What an assembled image stands on where nothing else is named; its digest has to be."""
+
+DEFAULT_DOCKERFILE_BASE: Final = "docker.io/library/python:3.11-slim"
+"""What a Dockerfile stands on where nothing else is named; it brings the shell and the pip that install."""
 
 USER: Final = 10001
 """Who a container runs as; the pod names the same number. It owns no file of the image."""
@@ -42,10 +46,18 @@ RELEASE_DIGEST: Final = "dev.bedside.release-digest"
 MODEL: Final = "dev.bedside.model"
 """Label and annotation that carries the model's name, as bedside.toml has it."""
 
-LayerName: TypeAlias = Literal["dependencies", "runtime", "code", "model"]
+LayerName: TypeAlias = Literal["dependencies", "runtime", "bytecode", "code", "model"]
 
 _LAST: Final = ("model/", "golden.jsonl", "model_card.json")
 """What goes into the model's layer, beside contract.json; the rest of a release changes with its code and lock."""
+
+_LIBRARY: Final[Mapping[str, str]] = {
+    "sklearn": "sklearn",
+    "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
+    "onnx": "onnxruntime",
+}
+"""The module that a framework is imported as."""
 
 _ARCHITECTURES: Final[Mapping[str, str]] = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 """Machines as Python names them, and the Go names that images carry."""
@@ -77,6 +89,14 @@ class Installed:
 
 
 @dataclass(frozen=True, slots=True)
+class Compiled:
+    """A layer of bytecode, by the base's own Python: of all that importing the runtime and ``modules`` brings."""
+
+    name: Literal["bytecode"]
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Copied:
     """A layer of files of the release, each with the sha256 that it must have."""
 
@@ -84,7 +104,7 @@ class Copied:
     files: tuple[File, ...]
 
 
-PlannedLayer: TypeAlias = Installed | Copied
+PlannedLayer: TypeAlias = Installed | Compiled | Copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +120,7 @@ class ImagePlan:
         layers: From the base up; a release without code has no layer for it.
         execution: How a container of it starts.
         annotations: Of its manifest; the labels of its config are the same.
-        created: RFC 3339. What SOURCE_DATE_EPOCH says, else 1970: a release has no time of its own.
+        created: RFC 3339. What SOURCE_DATE_EPOCH says, else the date of the model card, else 1970.
     """
 
     name: str
@@ -153,9 +173,10 @@ def plan(
         layers=(
             Installed("dependencies", dependencies),
             Installed("runtime", runtime),
+            Compiled("bytecode", imported(contract)),
             *_copied(contract, release, signature),
         ),
-        execution=_execution(contract, release, base, annotations),
+        execution=execution(contract, release, base, annotations),
         annotations=annotations,
         created=_rfc3339(epoch),
     )
@@ -182,6 +203,31 @@ def site_packages(contract: Contract) -> str:
     return f"{HOME}/lib/python{minor(contract)}/site-packages"
 
 
+def card_time(card: bytes) -> int:
+    """Return the time of a release in seconds since 1970: midnight UTC of ``date`` in its model card, else 0.
+
+    Nothing else in a release is a time: the same inputs give the same bytes, whenever they are packaged.
+    """
+    try:
+        said = canonical.decode(card)
+        day = date.fromisoformat(said["date"])
+    except (canonical.NotStrictJSON, KeyError, TypeError, ValueError):
+        return 0
+    return max(0, int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()))
+
+
+def imported(contract: Contract) -> tuple[str, ...]:
+    """Return what serving a release imports beside the runtime: its library, and where its pickled names come from.
+
+    The author's own modules are none of them: the runtime builds those from the bytes that it compared.
+    """
+    model = contract.model
+    own = {path.rpartition("/")[2].removesuffix(".py") for path in model.code}
+    pickled = {item.module for item in model.globals if item.module.partition(".")[0] not in own}
+    frame = {"pandas"} if model.layout == "frame" else set()
+    return tuple(sorted({_LIBRARY[model.framework]} | pickled | frame))
+
+
 def tag(version: str) -> str:
     """Return ``version`` as a tag, which has no place for the ``+`` of SemVer's build metadata."""
     return version.replace("+", "_")
@@ -201,11 +247,12 @@ def _copied(contract: Contract, release: str, signature: File | None) -> tuple[C
     return tuple(layer for layer in (Copied("code", code), Copied("model", (*own, *model))) if layer.files)
 
 
-def _execution(contract: Contract, release: str, base: Base, labels: Mapping[str, str]) -> Execution:
+def execution(contract: Contract, release: str, base: Base | None = None, labels: Mapping[str, str] = {}) -> Execution:
+    """Return how a container of a release starts; without ``base``, what does not depend on it."""
     return Execution(
         user=f"{USER}:{USER}",
         exposed_ports={f"{port}/tcp": {} for port in (PORT, ADMIN_PORT)},
-        env=_environment(base.env, contract.environment.threads),
+        env=_environment(base.env if base is not None else (), contract.environment.threads),
         entrypoint=(PYTHON, "-I", "-m", "bedside_runtime"),
         cmd=("serve", RELEASE, "--host", "0.0.0.0", "--digest", f"sha256:{release}"),  # noqa: S104 - in its own network
         working_dir="/",
@@ -215,8 +262,11 @@ def _execution(contract: Contract, release: str, base: Base, labels: Mapping[str
 
 
 def _environment(base: tuple[str, ...], threads: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the base's environment without what steers another Python, with the validated thread counts."""
-    kept = dict(item.split("=", 1) for item in base if "=" in item and not item.startswith("PYTHON"))
+    """Return the base's environment with the validated thread counts.
+
+    What steers Python in it (PYTHONPATH, PYTHONHOME) is without effect: the entry point starts it isolated.
+    """
+    kept = dict(item.split("=", 1) for item in base if "=" in item)
     return tuple(f"{name}={value}" for name, value in sorted({**kept, **threads}.items()))
 
 
@@ -232,6 +282,11 @@ def _annotations(contract: Contract, release: str, base: Base, epoch: int) -> di
     if base.reference is not None:
         found["org.opencontainers.image.base.name"] = str(base.reference.at(base.digest))
     return found
+
+
+def seconds(created: str) -> int:
+    """Return the seconds since 1970 of a plan's time."""
+    return int(datetime.fromisoformat(created).timestamp())
 
 
 def _rfc3339(epoch: int) -> str:

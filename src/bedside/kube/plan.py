@@ -139,7 +139,7 @@ class Plan:
     @property
     def startup_failures(self) -> Number:
         """How often the startup probe may fail before the container is restarted."""
-        load, share = self.measured.load_seconds, min(1.0, _cores(self.cpu))
+        load, share = self.measured.load_seconds, min(1.0, cores(self.cpu))
         budget = 30 + _SLOWER * load / share
         slower = f", on {self.cpu} of a core" if share < 1 else ""
         why = (
@@ -196,7 +196,7 @@ class Plan:
     @property
     def threads(self) -> Text:
         """How many threads a numeric library may start."""
-        return Text(str(max(1, math.floor(_cores(self.cpu)))), f"the CPU limit is {self.cpu}")
+        return Text(str(max(1, math.floor(cores(self.cpu)))), f"the CPU limit is {self.cpu}")
 
     @property
     def memory(self) -> str:
@@ -224,7 +224,12 @@ def places(settings: DeploySection, model: str) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def _cores(quantity: str) -> float:
+def cores(quantity: str) -> float:
+    """Return cores of a quantity, ``500m`` or ``2``.
+
+    Raises:
+        UsageError: It is none.
+    """
     match = re.fullmatch(r"([0-9.]+)(m?)", quantity)
     if match is None:
         raise UsageError(f"{quantity!r} is no number of cores", remedy="Write 500m or 2 in [deploy.resources] cpu.")

@@ -39,7 +39,7 @@ class EnvironmentSection(Section):
 
     python: str = Field(description="Minor version of the Python that was validated.", examples=["3.11"])
     requirements: str = Field(description="Requirements file; resolved and hashed when packaging.")
-    accelerator: Literal["cpu"] = Field(default="cpu", description="What it computes on.")
+    accelerator: Literal["cpu", "cuda"] = Field(default="cpu", description="What it computes on.")
 
 
 class InputSection(Section):
@@ -179,7 +179,6 @@ class Document(Section):
 NOT_YET_WORDS: Final = MappingProxyType(
     {
         ("model.framework", "torch"): "PyTorch models",
-        ("environment.accelerator", "cuda"): "CUDA environments",
         ("inputs.type", "image"): "image inputs",
         ("output.type", "segmentation"): "segmentation outputs",
     }

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -49,6 +49,7 @@ class EnvironmentSpec:
 
     python: str
     requirements: Path
+    accelerator: Literal["cpu", "cuda"] = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +272,7 @@ class _Reading:
                 code=tuple(root / name for name in model.code),
                 signed=model.signed,
             ),
-            environment=EnvironmentSpec(environment.python, root / environment.requirements),
+            environment=EnvironmentSpec(environment.python, root / environment.requirements, environment.accelerator),
             inputs=tuple(_input(section) for _, section in inputs),
             output=_output(output),
             golden=GoldenSpec(root / golden_section.cases, golden_section.tolerance),

@@ -1,250 +1,136 @@
-"""`bedside build`: from a release to an image.
+"""`bedside build`: from a release to an image that has a name because it was proven."""
 
-`assembled` writes the image without any engine and is the reproducible reference; see `image.plan` for what is in
-it. The layers are kept in a cache by what decides their bytes, so that a new model moves its own layer alone.
-"""
-
-import hashlib
-import json
-import tempfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, assert_never
 
-from packaging.utils import canonicalize_name
-
-from bedside.errors import VerificationFailed
-from bedside.image import bases, installed, layers, plan
-from bedside.image.assembly import assemble
-from bedside.image.bases import FoundBase, Repositories
-from bedside.image.layer_cache import LayerCache
-from bedside.image.layers import Entries, File, Layer
+from bedside.image.containment import Limits
+from bedside.image.engines import Engine
+from bedside.image.hosts import Host
 from bedside.image.layout import Layout
-from bedside.image.oci import Descriptor
-from bedside.image.plan import Copied, ImagePlan, Installed, PlannedLayer
-from bedside.locking import lockfile, runtime_wheel
-from bedside.locking import uv as resolver
-from bedside.locking.uv import Uv
-from bedside.release.reading import Release, describe, open_release
-from bedside.stages.sbom import leave_provenance
-from bedside.stages.verify import check_files
-from bedside_runtime.contract import File as ReleaseFile
-from bedside_runtime.signature import FILE_NAME as SIGNATURE
-
-_FORMAT: Final = 1
-"""Raised whenever the same plan gives other bytes than before; part of every layer's key."""
+from bedside.stages import dockerfile, limits, record, reproduce
+from bedside.stages.assemble import Builder, Built, assembled
+from bedside.stages.dockerfile import Wanted
+from bedside.stages.inspected import inspected
+from bedside.stages.proof import Proof, prove
+from bedside.stages.sbom import leave_sbom, sbom_of
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltLayer:
-    """One layer of a built image.
+class Named:
+    """An image that was proven, and so has its name.
 
     Attributes:
-        name: ``base``, or a layer of the plan.
-        descriptor: Of its blob.
-        unpacked: Bytes of its files.
-        cached: Whether it was there already.
+        built: The image.
+        name: Its name in the layout, and in the engine that proved it.
+        proof: What was seen.
     """
 
+    built: Built
     name: str
-    descriptor: Descriptor
-    unpacked: int
-    cached: bool
+    proof: Proof
 
 
 @dataclass(frozen=True, slots=True)
-class Assembled:
-    """An image in a layout, not proven and without a name.
+class Means:
+    """What an image is built and proven with.
 
     Attributes:
-        plan: What it is.
-        release: Of what.
-        base: What it stands on.
-        descriptor: Of its manifest.
-        layers: From the base up.
+        builder: Effects of building.
+        engine: Builds from the Dockerfile; ``None`` assembles the image without an engine.
+        host: Runs the container of the proof.
     """
 
-    plan: ImagePlan
-    release: Release
-    base: FoundBase
-    descriptor: Descriptor
-    layers: tuple[BuiltLayer, ...]
+    builder: Builder
+    engine: Engine | None
+    host: Host
 
 
-@dataclass(frozen=True, slots=True)
-class Builder:
-    """The effects that assembling needs.
+def build(
+    directory: Path,
+    source: str,
+    layout: Layout,
+    means: Means,
+    wanted: Wanted | None = None,
+    *,
+    held_to: Limits | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Named:
+    """Build the image of the release in ``directory``, prove it, and name it in ``layout``.
 
-    Attributes:
-        uv: Installs the lock.
-        cache: Layers and bases that were built or fetched before.
-        repositories: Opens the repository of a base.
+    Args:
+        directory: A release.
+        source: Its base.
+        layout: Where the image goes.
+        means: What builds and proves it.
+        wanted: How it is built.
+        held_to: What it may use while it is proven; by default what its pods may.
+        on_step: Told what is being done.
+
+    Raises:
+        VerificationFailed: The release is not what was validated, or the image is not, or does not answer so.
+        UsageError: The base is none, or does not fit.
+        ToolFailed: Something outside failed.
+        Whatever it is, nothing has a name then that had none before.
     """
+    # 1. Build it, assembled or by an engine. It lies in the layout under its digest, and has no name.
+    # 2. Hold its config and every file of it against the release.
+    # 3. Prove it in a container.
+    # 4. Beside it: the record of the proof, and what it is made of.
+    # 5. Only now it gets its name: in the layout, and where the proof ran.
+    built = _built(directory, source, layout, means.builder, means.engine, wanted or Wanted(), on_step)  # 1
+    with inspected(layout, built.descriptor, digest=built.release.digest, on_step=on_step) as image:  # 2
+        on_step(f"bringing it into {means.host.name}")
+        with means.host.holding(layout, built.descriptor) as held:
+            may_use = held_to or limits.of_release(built.release)
+            proof = prove(image, held, means.host.name, may_use, on_step=on_step)  # 3
+            on_step("writing what was proven, and what it is made of")
+            record.leave(image, proof)  # 4
+            leave_sbom(layout, built.descriptor, sbom_of(layout, built.descriptor))
+            layout.add(built.descriptor, image.name)  # 5
+            held.keep(image.name)
+            return Named(built, image.name, proof)
 
-    uv: Uv
-    cache: Layout
-    repositories: Repositories
+
+def check(
+    directory: Path,
+    source: str,
+    builder: Builder,
+    engine: Engine | None = None,
+    wanted: Wanted | None = None,
+    *,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Built:
+    """Build the image of the release in ``directory`` twice, with no cache, and compare; nothing is kept or named.
+
+    Raises:
+        GateRefused: The two differ; the message names the layer and the first file.
+    """
+    fresh = replace(wanted or Wanted(), use_cache=False)
+    return reproduce.check(
+        directory,
+        lambda release, layout: _built(release, source, layout, builder, engine, fresh, on_step),
+        on_step=on_step,
+    )
 
 
-def assembled(
+def _built(
     directory: Path,
     source: str,
     layout: Layout,
     builder: Builder,
-    *,
-    epoch: int = 0,
-    use_cache: bool = True,
-    on_step: Callable[[str], None] = lambda _: None,
-) -> Assembled:
-    """Write the image of the release in ``directory`` into ``layout``, without a name.
-
-    Args:
-        directory: A release.
-        source: Its base; see `bases.find`.
-        layout: Where the image goes.
-        builder: Effects.
-        epoch: Seconds since 1970 that the image carries as its time.
-        use_cache: Whether layers that were built before are taken.
-        on_step: Told what is being done.
-
-    Raises:
-        VerificationFailed: The release is not what was validated, or the lock does not give what it names.
-        UsageError: The base is none, or does not fit.
-        ToolFailed: Something outside failed; what was written has no name.
-    """
-    # 1. The release is what was validated: nothing of another one gets into an image.
-    # 2. The base, by digest; its Python is the one that the release needs.
-    # 3. The plan. From here on nothing is decided any more.
-    # 4. Each layer, from the cache or anew; each file of the release is compared once more as it is written.
-    # 5. Config and manifest, and beside them from what and by whom. The image has no name: that comes with the proof.
-    on_step("comparing every file of the release")  # 1
-    release = open_release(directory)
-    check_files(release)
-    on_step(f"looking into the base {source}")  # 2
-    wanted = plan.platform(release.contract)
-    found = bases.find(source, wanted, plan.minor(release.contract), builder.cache, builder.repositories)
-    planned = planned_image(release, found, epoch)  # 3
-    built = [
-        _layer(item, planned, release, builder, use_cache=use_cache, on_step=on_step)  # 4
-        for item in planned.layers
-    ]
-    on_step("writing the image")  # 5
-    descriptor = assemble(planned, [layer for layer, _ in built], builder.cache, found, layout)
-    layout.add(descriptor)
-    leave_provenance(layout, descriptor, release, "assembled")
-    return Assembled(planned, release, found, descriptor, tuple(_listed(planned, found, built)))
-
-
-def _listed(planned: ImagePlan, found: FoundBase, built: Sequence[tuple[Layer, bool]]) -> Iterator[BuiltLayer]:
-    for below, unpacked in zip(found.manifest.layers, found.unpacked, strict=True):
-        yield BuiltLayer("base", below, unpacked, cached=True)
-    for item, (layer, cached) in zip(planned.layers, built, strict=True):
-        yield BuiltLayer(item.name, layer.descriptor, layer.unpacked, cached)
-
-
-def planned_image(release: Release, found: FoundBase, epoch: int = 0) -> ImagePlan:
-    """Return the plan of a release on a base."""
-    lock = release.lock.read_text(encoding="utf-8")
-    return plan.plan(
-        release.contract,
-        release.digest,
-        base=found.base,
-        dependencies=lockfile.without(lock, runtime_wheel.DISTRIBUTION),
-        runtime=lockfile.only(lock, runtime_wheel.DISTRIBUTION),
-        epoch=epoch,
-        signature=_signature(release),
-    )
-
-
-def _signature(release: Release) -> ReleaseFile | None:
-    """Return contract.sig as it lies there now, ``None`` where nobody signed the release."""
-    path = release.directory / SIGNATURE
-    if not path.is_file() or path.is_symlink():
-        return None
-    found = describe(SIGNATURE, path)
-    return ReleaseFile(path=SIGNATURE, sha256=found.sha256, size=found.size)
-
-
-def _layer(
-    item: PlannedLayer,
-    planned: ImagePlan,
-    release: Release,
-    builder: Builder,
-    *,
-    use_cache: bool,
+    engine: Engine | None,
+    wanted: Wanted,
     on_step: Callable[[str], None],
-) -> tuple[Layer, bool]:
-    def build(layout: Layout) -> Layer:
-        on_step(f"building the layer {item.name}")
-        with tempfile.TemporaryDirectory(prefix="bedside-layer-") as work:
-            return layers.write(_entries(item, planned, release, builder, Path(work)), layout)
-
-    if not use_cache:
-        return build(builder.cache), False
-    return LayerCache(builder.cache).layer(key(item, planned), build)
-
-
-def key(item: PlannedLayer, planned: ImagePlan) -> str:
-    """Return the digest of everything that decides the bytes of a layer."""
-    decides: Mapping[str, object]
-    match item:
-        case Installed(name, lock):
-            environment = planned.contract.environment
-            decides = {
-                "layer": name,
-                "lock": lock,
-                "python": plan.minor(planned.contract),
-                "platform": resolver.platform(environment.machine, environment.libc),
-                "interpreter": [planned.base.interpreter, environment.python],
-            }
-        case Copied(name, files):
-            decides = {"layer": name, "files": [[file.path, file.sha256, file.size] for file in files]}
-        case _:
-            assert_never(item)
-    written = {"format": _FORMAT, "zlib": zlib.ZLIB_RUNTIME_VERSION, "level": layers.LEVEL, "time": layers.TIME}
-    return hashlib.sha256(json.dumps({**decides, **written}, sort_keys=True).encode()).hexdigest()
-
-
-def _entries(item: PlannedLayer, planned: ImagePlan, release: Release, builder: Builder, work: Path) -> Entries:
-    match item:
-        case Installed("dependencies"):
-            own = installed.interpreter(planned.base, planned.contract)
-            return {**own, **_install(item, planned, release, builder, work)}
-        case Installed():
-            return _install(item, planned, release, builder, work)
-        case Copied(_, files):
-            return {
-                f"{plan.RELEASE}/{file.path}".lstrip("/"): File(release.directory / file.path, sha256=file.sha256)
-                for file in files
-            }
-        case _:
-            assert_never(item)
-
-
-def _install(item: Installed, planned: ImagePlan, release: Release, builder: Builder, work: Path) -> Entries:
-    environment = planned.contract.environment
-    target, lock = work / "site-packages", work / "requirements.lock"
-    lock.write_text(item.lock, encoding="utf-8")
-    words = resolver.platform(environment.machine, environment.libc)
-    builder.uv.install(target, plan.minor(planned.contract), words, lock, release.wheels)
-    _only_what_is_locked(item, target)
-    installed.prune(target)
-    return installed.entries(target, planned.site_packages)
-
-
-def _only_what_is_locked(item: Installed, target: Path) -> None:
-    """Compare the distributions that were installed with those that the lock names.
-
-    Raises:
-        VerificationFailed: One is missing, of another version, or not locked.
-    """
-    locked = {(entry.name, entry.version) for entry in lockfile.parse(item.lock)}
-    there = {(canonicalize_name(name), version) for name, version in installed.distributions(target)}
-    if locked != there:
-        differing = ", ".join(sorted(f"{name} {version}" for name, version in locked ^ there))
-        raise VerificationFailed(
-            f"what was installed is not what the lock names: {differing}",
-            remedy="Package the release again on the platform that it is for.",
-        )
+) -> Built:
+    if engine is not None:
+        return dockerfile.built(directory, source, layout, builder, engine, wanted, on_step=on_step)
+    return assembled(
+        directory,
+        source,
+        layout,
+        builder,
+        epoch=wanted.epoch,
+        use_cache=wanted.use_cache,
+        on_step=on_step,
+    )

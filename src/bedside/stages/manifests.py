@@ -57,15 +57,15 @@ def plans(release: Path, image: str, settings: Path | None = None) -> tuple[Plan
     reference = by_digest(image)
     opened = open_release(release)
     check_files(opened)
-    deployment = specification.load_deployment(settings or _project_file(opened))
+    deployment = specification.load_deployment(settings or project_file(opened))
     if deployment.model != opened.contract.name:
         raise UsageError(
             f"bedside.toml is about {deployment.model!r}, the release about {opened.contract.name!r}",
             remedy="Name the bedside.toml of this model with --settings.",
         )
-    measured = _measured(opened)
+    found = measured(opened)
     return tuple(
-        Plan(opened.contract, opened.digest, str(reference), deployment.settings, measured, place)
+        Plan(opened.contract, opened.digest, str(reference), deployment.settings, found, place)
         for place in places(deployment.settings, opened.contract.name)
     )
 
@@ -86,8 +86,12 @@ def by_digest(image: str) -> Reference:
     return reference.at(reference.digest)
 
 
-def _project_file(release: Release) -> Path:
-    """The bedside.toml of the project in whose dist/ the release lies."""
+def project_file(release: Release) -> Path:
+    """Return the bedside.toml of the project in whose dist/ the release lies.
+
+    Raises:
+        UsageError: It lies in none.
+    """
     path = release.directory.parent.parent / "bedside.toml"
     if release.directory.parent.name != "dist" or not path.is_file():
         raise UsageError(
@@ -97,7 +101,13 @@ def _project_file(release: Release) -> Path:
     return path
 
 
-def _measured(release: Release) -> Measured:
+def measured(release: Release) -> Measured:
+    """Return what packaging measured of this very release.
+
+    Raises:
+        UsageError: measurements.json is missing, or is none.
+        VerificationFailed: It is of another release.
+    """
     path = release.directory / MEASUREMENTS
     remedy = "Package the release again: probes and limits are computed from what packaging measured."
     try:

@@ -15,7 +15,7 @@ import msgspec
 from bedside import spec as specification
 from bedside.errors import GateRefused
 from bedside.findings import Finding
-from bedside.locking import lockfile, runtime_wheel
+from bedside.locking import accelerators, lockfile, runtime_wheel
 from bedside.locking.uv import Uv
 from bedside.process import Runner
 from bedside.release.reading import Release, describe, open_release, survey
@@ -125,6 +125,8 @@ def _lock(spec: Spec, uv: Uv, work: Path, *, upgrade: bool) -> Path:
         spec.environment.python,
         wheel.parent if wheel is not None else None,
     )
+    locked = lockfile.parse(lock.read_text(encoding="utf-8"))
+    accelerators.check(locked, spec.environment.accelerator, spec.environment.requirements.name)
     return lock
 
 
@@ -191,6 +193,7 @@ def _contract(spec: Spec, inspection: seam.Inspection, staging: Path) -> seam.Co
         output=spec.output,
         golden=seam.Golden(path="golden.jsonl", cases=len(cases), tolerance=spec.golden.tolerance),
         environment=inspection.environment,
+        accelerator=spec.environment.accelerator,
         serve=spec.serve,
         audit=spec.audit,
         files=_files(staging),

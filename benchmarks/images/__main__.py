@@ -1,0 +1,265 @@
+"""`make bench-image`: how long an image takes, how large it is, and what moves when only the model changes.
+
+One model, one base, one engine for everybody: the ICU example's pipeline, a stand-in for python:3.11-slim, podman.
+Peers are built as their own commands lay them out: `bentoml build`, `mlflow models generate-dockerfile`, and the
+Dockerfile of a guide; their tools come into an environment of their own. Prints the table of docs/benchmarks-images.md.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests import built
+
+from bedside.cli.main import run
+from bedside.image import contents
+from bedside.image.layout import open_layout
+
+HERE = Path(__file__).parent
+ICU = HERE.parents[1] / "examples" / "icu-mortality"
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+PEERS = ("bentoml==1.4.40", "mlflow==3.7.0", "joblib==1.6.0", "pandas", "scikit-learn==1.9.1", "fastapi", "uvicorn")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one way of building an image costs; seconds, bytes."""
+
+    name: str
+    cold: float
+    again: float
+    unpacked: int
+    layers: int
+    moved: int
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an engine builds, and how its model is exchanged for another one."""
+
+    dockerfile: Path
+    directory: Path
+    exchange: Callable[[], None]
+
+
+def main() -> int:
+    """Build everything, one after the other, and write the table."""
+    work = Path(tempfile.mkdtemp(prefix="bench-image-", dir=os.environ.get("BENCH_IMAGE_DIRECTORY")))
+    wanted = set(sys.argv[1:])
+    try:
+        with built.containers(work / "containers") as variables, built.registry(work / "registry") as registry:
+            os.environ.update(variables)
+            rows = [row for name, row in _rows(work, registry) if not wanted or name in wanted for row in [row()]]
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    print(table(rows))
+    return 0
+
+
+def _rows(work: Path, registry: built.Registry) -> Iterator[tuple[str, Callable[[], Row]]]:
+    release = built.packaged("icu-mortality", work / "icu")
+    yield "assembled", lambda: _bedside(work, release, "assembled", "--base", str(built.base("distroless")))
+    bases = ("--base", registry.distroless, "--installer", registry.slim, "--plain-http")
+    yield "podman", lambda: _bedside(work, release, "podman", *bases)
+    base = _with_pip(work, registry.slim)
+    yield "guide", lambda: _peer("the guide's Dockerfile", work, base, _guide(work))
+    yield "bentoml", lambda: _peer("BentoML, `bentoml build`", work, base, _bentoml(work, base))
+    yield "mlflow", lambda: _peer("MLflow, `generate-dockerfile`", work, base, _mlflow(work, base))
+
+
+def _bedside(work: Path, release: Path, engine: str, *options: str) -> Row:
+    """Build as a person does, with the proof; then the same with another model."""
+    once, again = work / f"{engine}-1", work / f"{engine}-2"
+    os.environ["XDG_CACHE_HOME"] = str(work / f"{engine}-cache")
+    words = ["--engine", engine, "--prove-with", "podman", *options]
+    cold, first = _timed(lambda: run(["build", str(release), "-o", str(once), *words]))
+    other = _retrained(release, work / engine)
+    warm, second = _timed(lambda: run(["build", str(other), "-o", str(again), *words]))
+    assert first == second == 0
+    return _row(f"bedside, {engine}", cold, warm, once, again, "with the proof in a container")
+
+
+def _retrained(release: Path, place: Path) -> Path:
+    """Package the example once more with another model file: the same pipeline, saved under another version."""
+    project = Path(shutil.copytree(release.parents[1], place / "retrained", ignore=shutil.ignore_patterns("dist")))
+    settings = project / "bedside.toml"
+    settings.write_text(settings.read_text().replace('version   = "1.0.0"', 'version   = "1.0.1"'))
+    load = "import joblib, sys; m = joblib.load(sys.argv[1]); joblib.dump(m, sys.argv[1], compress=3)"
+    subprocess.run([sys.executable, "-c", load, str(project / "model" / "icu.joblib")], check=True)
+    assert run(["package", str(project)]) == 0
+    return project / "dist" / "icu-mortality-1.0.1"
+
+
+def _peer(name: str, work: Path, base: str, context: Context) -> Row:
+    """Build a peer's context with podman, then again with another model."""
+    layouts = (work / f"peer-{len(list(work.iterdir()))}-{number}" for number in (1, 2))
+    once, again = layouts
+    cold, _ = _timed(lambda: _build(context, base, once, "--no-cache"))
+    context.exchange()
+    warm, _ = _timed(lambda: _build(context, base, again))
+    return _row(name, cold, warm, once, again)
+
+
+def _build(context: Context, base: str, layout: Path, *options: str) -> int:
+    words = ["podman", "build", "--network=host", "--format=oci", f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"]
+    words += [f"--build-arg=BASE={base}", "--iidfile", f"{layout}.id", "--file", str(context.dockerfile), *options]
+    subprocess.run([*words, str(context.directory)], check=True, stdout=sys.stderr)
+    image = Path(f"{layout}.id").read_text()
+    subprocess.run(["podman", "push", "--quiet", image, f"oci:{layout}"], check=True)
+    return 0
+
+
+def _row(name: str, cold: float, again: float, once: Path, other: Path, remark: str = "") -> Row:
+    first, second = open_layout(once), open_layout(other)
+    before = {layer.digest for layer in first.manifest(first.find()).layers}
+    manifest = second.manifest(second.find())
+    moved = sum(layer.size for layer in manifest.layers if layer.digest not in before) + manifest.config.size
+    return Row(name, cold, again, sum(contents.read(second, manifest).unpacked), len(manifest.layers), moved, remark)
+
+
+def _timed(action: Callable[[], int]) -> tuple[float, int]:
+    started = time.monotonic()
+    code = action()
+    return time.monotonic() - started, code
+
+
+def _with_pip(work: Path, slim: str) -> str:
+    """Return a base that has what python:3.11-slim has and the stand-in lacks: pip, and python under its own name."""
+    (work / "Dockerfile.pip").write_text(
+        f"FROM {slim}\nRUN python3.11 -m venv /usr/local/python && "
+        f"printf '[global]\\ncert = {CERTIFICATES}\\n' > /etc/pip.conf\n"
+        'ENV PATH="/usr/local/python/bin:$PATH"\n'
+    )
+    name = "localhost/library/python:3.11-slim"
+    subprocess.run(
+        [
+            "podman",
+            "build",
+            "--tls-verify=false",
+            "--tag",
+            name,
+            "--file",
+            str(work / "Dockerfile.pip"),
+            str(work / "icu"),
+        ],
+        check=True,
+        stdout=sys.stderr,
+    )
+    return name
+
+
+def _guide(work: Path) -> Context:
+    directory = Path(shutil.copytree(HERE / "guide", work / "guide"))
+    shutil.copyfile(ICU / "requirements.in", directory / "requirements.txt")
+    with (directory / "requirements.txt").open("a") as file:
+        file.write("fastapi\nuvicorn\n")
+    shutil.copyfile(ICU / "model" / "icu.joblib", directory / "model.joblib")
+    return Context(directory / "Dockerfile", directory, lambda: _append(directory / "model.joblib"))
+
+
+def _bentoml(work: Path, base: str) -> Context:
+    project = work / "bento"
+    project.mkdir()
+    shutil.copyfile(HERE / "bentoml_service.py", project / "service.py")
+    shutil.copyfile(ICU / "model" / "icu.joblib", project / "model.joblib")
+    packages = [*(ICU / "requirements.in").read_text().split(), "bentoml==1.4.40"]
+    settings = {
+        "service": "service:Mortality",
+        "include": ["*"],
+        "python": {"packages": packages, "lock_packages": False},
+    }
+    (project / "bentofile.yaml").write_text(json.dumps({**settings, "docker": {"base_image": base}}))
+    _tool(work, "bentoml", "build", "--output", "tag", cwd=project, BENTOML_HOME=str(work / "bentos"))
+    found = subprocess.run(
+        [_python(work), "-c", _WHERE], check=True, capture_output=True, text=True, env=_environment(work)
+    )
+    directory = Path(found.stdout.strip())
+    return Context(directory / "env/docker/Dockerfile", directory, lambda: _append(directory / "src/model.joblib"))
+
+
+_WHERE = "import bentoml; print(bentoml.list()[0].path)"
+
+
+def _mlflow(work: Path, base: str) -> Context:
+    directory, model = work / "mlflow", work / "mlflow-model"
+    save = (
+        "import joblib, mlflow.sklearn, sys; mlflow.sklearn.save_model(joblib.load(sys.argv[1]), sys.argv[2], "
+        "pip_requirements=sys.argv[3], serialization_format='cloudpickle')"
+    )
+    subprocess.run(
+        [_python(work), "-c", save, str(ICU / "model" / "icu.joblib"), str(model), str(ICU / "requirements.in")],
+        check=True,
+    )
+    _tool(
+        work,
+        "mlflow",
+        "models",
+        "generate-dockerfile",
+        "-m",
+        str(model),
+        "-d",
+        str(directory),
+        "--env-manager",
+        "local",
+    )
+    path = directory / "Dockerfile"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(f"FROM {base}" if line.startswith("FROM ") else line for line in lines) + "\n")
+    return Context(path, directory, lambda: _append(next(directory.rglob("model.pkl"))))
+
+
+def _append(path: Path) -> None:
+    """Change a model file so that it still loads: bytes behind the end of a pickle are not read."""
+    with path.open("ab") as file:
+        file.write(b"another model")
+
+
+def _python(work: Path) -> str:
+    """Return the Python of the peers' own environment, made when it is first asked for."""
+    home = work / "peers"
+    if not home.exists():
+        subprocess.run([sys.executable, "-m", "uv", "venv", "--quiet", "--python", "3.11", str(home)], check=True)
+        install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", f"{home}/bin/python", *PEERS]
+        subprocess.run(install, check=True)
+    return f"{home}/bin/python"
+
+
+def _environment(work: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "BENTOML_HOME": str(work / "bentos"),
+        "BENTOML_DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "1",
+    }
+
+
+def _tool(work: Path, name: str, *words: str, cwd: Path | None = None, **variables: str) -> None:
+    program = Path(_python(work)).with_name(name)
+    subprocess.run(
+        [str(program), *words], check=True, cwd=cwd, env={**_environment(work), **variables}, stdout=sys.stderr
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as a table of Markdown."""
+    lines = [
+        "| one scikit-learn pipeline | cold, s | new model, s | unpacked, MB | layers | moved with a new model, MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        name = f"{row.name} ({row.remark})" if row.remark else row.name
+        sizes = f"{row.unpacked / 1e6:.0f} | {row.layers} | {row.moved / 1e6:.2f}"
+        lines.append(f"| {name} | {row.cold:.0f} | {row.again:.1f} | {sizes} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
