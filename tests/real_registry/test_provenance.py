@@ -279,7 +279,11 @@ def test_an_older_release_that_is_well_signed_is_refused(hospital: Hospital, rel
 
 
 def test_a_layer_that_was_exchanged_in_the_registry_s_own_storage_is_never_passed(
-    hospital: Hospital, released: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hospital: Hospital,
+    released: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with running(tmp_path / "other") as other:
         layout = hospital.layout
@@ -290,18 +294,15 @@ def test_a_layer_that_was_exchanged_in_the_registry_s_own_storage_is_never_passe
         data = bytearray(stored.read_bytes())
         data[len(data) // 2] ^= 1
         stored.write_bytes(data)
-        (tmp_path / "auth.json").write_text("{}")
-        patch = pytest.MonkeyPatch()
-        patch.setenv("REGISTRY_AUTH_FILE", str(other.auth_file(tmp_path / "auth.json")))
+        monkeypatch.setenv("REGISTRY_AUTH_FILE", str(other.auth_file(tmp_path / "auth.json")))
         target = f"{other.host}/{NAME}@{layout.find().digest}"
         assert run(["scan", target, "--db", str(hospital.work / "db"), "--ca-file", str(other.ca_file)]) == 3
-        patch.undo()
     assert digest in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("part", [0.3, 0.9])
 def test_a_registry_that_fails_while_things_are_attached_leaves_nothing_that_verifies(
-    hospital: Hospital, tmp_path: Path, part: float
+    hospital: Hospital, released: str, tmp_path: Path, part: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The image is there already, so that what is cut is the attaching and the tag alone."""
     name = f"cut/icu-{int(part * 100)}"
@@ -309,7 +310,10 @@ def test_a_registry_that_fails_while_things_are_attached_leaves_nothing_that_ver
     image = layout.find()
     with laid(Wire(hospital.server.port)) as wire:
         target = Reference(f"127.0.0.1:{wire.port}", name, "1.0.0")
-        trust = _here_alone(hospital, tmp_path, target, layout)
+        monkeypatch.setenv(
+            "REGISTRY_AUTH_FILE", str(hospital.server.auth_file(tmp_path / "auth.json", host=target.host))
+        )
+        trust = _signed_for(hospital, target, layout)
         command = ["push", str(layout.directory), str(target), *hospital.reach, *trust]
         verify = ["verify", str(target.at(image.digest)), *hospital.reach, *trust]
         measured = _carried(wire, hospital, layout, target)
@@ -326,11 +330,8 @@ def test_a_registry_that_fails_while_things_are_attached_leaves_nothing_that_ver
         assert run(verify) == 0
 
 
-def _here_alone(hospital: Hospital, work: Path, target: Reference, layout: Layout) -> list[str]:
-    """Log in to the way to the registry, and sign for what the image is called there."""
-    pytest.MonkeyPatch().setenv(
-        "REGISTRY_AUTH_FILE", str(hospital.server.auth_file(work / "auth.json", host=target.host))
-    )
+def _signed_for(hospital: Hospital, target: Reference, layout: Layout) -> list[str]:
+    """Sign for what the image is called there, and return the policy that asks for it."""
     repository = str(Reference(target.host, target.repository))
     assert run(["sign", str(layout.directory), *hospital.key, "--for", repository]) == 0
     return hospital.trust
