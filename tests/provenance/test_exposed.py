@@ -33,6 +33,10 @@ def test_what_only_speaks_of_a_key_is_none(data: bytes) -> None:
     assert found("lib/libcrypto.so", data) == []
 
 
+def test_a_library_s_keys_for_testing_itself_are_no_secret() -> None:
+    assert found("usr/lib/libgnutls.so.30", PROGRAM + pem()) == []
+
+
 @pytest.mark.parametrize(
     "path",
     [".env", "opt/app/.env.production", "root/.netrc", "root/.aws/credentials", "home/a/.docker/config.json",

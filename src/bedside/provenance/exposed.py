@@ -1,7 +1,7 @@
 """Whether a file should not be in an image at all: keys, credentials, histories, notebooks, dumps. Pure.
 
-trivy looks for secrets in text; this looks where it does not: in binaries, in archives, and at files whose name alone
-says that they hold credentials.
+trivy looks for secrets in text; this looks where it does not: in pickles and other data, in archives, and at files whose
+name alone says that they hold credentials.
 """
 
 import json
@@ -32,9 +32,13 @@ _SQL: Final = re.compile(
 )
 
 
+_ELF: Final = b"\x7fELF"
+"""Programs and libraries: those of cryptography carry keys for testing themselves (libgnutls does)."""
+
+
 def judge(file: File) -> Iterator[Finding]:
     """Give what a file is that an image should not have."""
-    for window in file.windows:
+    for window in file.windows if not file.head.startswith(_ELF) else ():
         if (found := _KEY.search(window)) is not None:
             kind = found[1].decode().strip().lower()
             yield _finding(
@@ -85,7 +89,7 @@ def _notebook(file: File) -> Iterator[Finding]:
 
 def _is_core(head: bytes) -> bool:
     """Whether this is the memory of a process: an ELF file of the type ET_CORE."""
-    return head.startswith(b"\x7fELF") and int.from_bytes(head[16:18], "little" if head[5:6] == b"\x01" else "big") == 4
+    return head.startswith(_ELF) and int.from_bytes(head[16:18], "little" if head[5:6] == b"\x01" else "big") == 4
 
 
 def _finding(rule: str, file: File, what: str, severity: Severity | None = None) -> Finding:
