@@ -33,6 +33,16 @@ def test_what_only_speaks_of_a_key_is_none(data: bytes) -> None:
     assert found("lib/libcrypto.so", data) == []
 
 
+def test_a_key_that_never_begins_takes_no_time() -> None:
+    assert found("x", b"-----BEGIN PRIVATE KEY-----" + b" " * 2_000_000) == []
+    assert found("x", (b"-----BEGIN PRIVATE KEY-----\n" + b"a:\n" * 9) * 50_000) == []
+
+
+def test_an_encrypted_key_of_long_ago_is_one() -> None:
+    head = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n"
+    assert found("x", head + b"A" * 64) == ["BED-SCN-002"]
+
+
 def test_a_library_s_keys_for_testing_itself_are_no_secret() -> None:
     assert found("usr/lib/libgnutls.so.30", PROGRAM + pem()) == []
 

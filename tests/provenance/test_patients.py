@@ -166,6 +166,14 @@ def test_random_numbers_in_a_model_are_no_names_of_columns() -> None:
         assert found("model.bin", mark + weights) == set()
 
 
+@pytest.mark.parametrize(
+    "data", [b"MSH|^~\\&|\r" * 200_000, b"[" + b'{"mrn": ' * 100_000, b"CREATE TABLE " * 200_000, b",\n" * 500_000]
+)
+def test_bytes_that_were_made_to_take_for_ever_do_not(data: bytes) -> None:
+    assert found("x", data) == set()
+    assert found("y", b"\x80\x04" + data) == set()
+
+
 def test_what_is_said_names_file_layer_and_column_and_no_value() -> None:
     (item,) = patients.judge(opened("opt/x/train.csv", table("MRN", "Date of Birth", "v")))
     assert item.message == "/opt/x/train.csv is a table of patients: it has dateofbirth, mrn; layer 1 of 1 (code)"

@@ -1,7 +1,7 @@
 """Whether a file should not be in an image at all: keys, credentials, histories, notebooks, dumps. Pure.
 
-trivy looks for secrets in text; this looks where it does not: in pickles and other data, in archives, and at files whose
-name alone says that they hold credentials.
+trivy looks for secrets in text; this looks where it does not: in pickles and other data, in archives, and at files
+whose name alone says that they hold credentials.
 """
 
 import json
@@ -14,7 +14,8 @@ from bedside.provenance import rules
 from bedside.provenance.contents import File
 
 _KEY: Final = re.compile(
-    rb"-----BEGIN ([A-Z0-9 ]{0,40})PRIVATE KEY-----\s*(?:[\w-]+:[^\n]*\n|\s)*[A-Za-z0-9+/=\r\n\\]{64}"
+    rb"-----BEGIN ([A-Z0-9 ]{0,40})PRIVATE KEY-----\s{0,4}(?:[\w-]{1,40}:[^\n]{0,200}\n){0,5}\s{0,4}"
+    rb"[A-Za-z0-9+/=\r\n\\]{64}"
 )
 _NAMES: Final = re.compile(
     r"(?:^|/)(?:\.netrc|_netrc|\.pgpass|\.my\.cnf|\.git-credentials|\.htpasswd|\.dockercfg|\.env(?:\.[a-z]+)?"

@@ -68,7 +68,7 @@ by chance."""
 _CHANCE: Final = 6
 """Letters of the shortest name that stands in tens of megabytes of numbers by no chance."""
 _HL7: Final = re.compile(
-    rb"(?:^|[\r\n\x0b])MSH\|\^~\\&[^\r\n]*(?:\r\n?|\n)(?:[A-Z][A-Z0-9]{2}\|[^\r\n]*(?:\r\n?|\n))*?PID\|"
+    rb"(?:^|[\r\n\x0b])MSH\|\^~\\&[^\r\n]*(?:\r\n?|\n)(?:[A-Z][A-Z0-9]{2}\|[^\r\n]*(?:\r\n?|\n)){0,60}?PID\|"
 )
 _FHIR_XML: Final = re.compile(rb"<(?:Patient|Person|RelatedPerson)\s[^>]*http://hl7\.org/fhir")
 _CDA: Final = re.compile(rb"<(?:\w+:)?ClinicalDocument\s[^>]*urn:hl7-org:v3")
