@@ -1,5 +1,6 @@
 """Who may ask: what is accepted, what is said to those who may not, and keys that are exchanged while it serves."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -357,3 +358,25 @@ def test_the_command_refuses_to_start_and_says_what_to_do(tmp_path: Path, keys: 
     assert _serve(tmp_path, GUARDED, "--host", "0.0.0.0", "--local", keys=keys)[0] == 2
     code, said_ = _serve(tmp_path, GUARDED, "--host", "127.0.0.1", keys=tmp_path)
     assert (code, "api-keys.txt cannot be read" in said_, "listening" in said_) == (2, True, False)
+
+
+def test_a_request_that_no_gate_has_seen_is_answered_by_no_route(server: Served, keys: Path) -> None:
+    """As behind another server than ours: the application has no open door of its own."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def ask_directly(path: str) -> None:
+        application = server.process._application.public
+        scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+        await application({**scope, "headers": [], "http_version": "1.1", "root_path": ""}, receive, send)
+
+    for path in ("/model", "/livez", "/v2"):
+        sent.clear()
+        asyncio.run(ask_directly(path))
+        assert sent[0]["status"] == 503
+        assert json.loads(sent[1]["body"])["code"] == "authentication-unavailable"

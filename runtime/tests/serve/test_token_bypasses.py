@@ -226,6 +226,10 @@ CLAIMS: dict[str, Callable[[], str]] = {
         written({"alg": "RS256", "kid": "rsa"}),
         encoded(_duplicate("x", "1", "2").replace('"x": 1, "x": 2', '"exp": Infinity').encode()),
     ),
+    "expiry of thousands of digits": lambda: RSA.over(
+        written({"alg": "RS256", "kid": "rsa"}),
+        encoded(_duplicate("x", "1", "2").replace('"x": 1, "x": 2', f'"y": {"9" * 5_000}').encode()),
+    ),
     "expiry as a list": lambda: RSA.token(granted(exp=[NOW + 300])),
     "not yet valid": lambda: RSA.token(granted(nbf=NOW + 3600)),
     "not before as text": lambda: RSA.token(granted(nbf=str(NOW - 1))),
