@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,7 @@ def test_a_wrong_call_exits_2(arguments: list[str]) -> None:
 
 def test_strict_without_the_tools_exits_4(deployment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(deployment))
+    monkeypatch.setattr(sys, "executable", str(deployment / "python"))  # tools that are wheels lie beside it
     assert run(["check", "--strict", "icu"]) == 4
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bedside.policy import picture, rulebook
+from bedside.policy import drawing, rulebook
 from bedside.policy.place import SourceFile
 
 HERE = Path(__file__).parent
@@ -70,7 +70,7 @@ def patched(base: Mapping[str, str], case: Case) -> dict[str, str]:
 
 def fired(files: Mapping[str, str]) -> dict[str, list[str]]:
     """Rules that fire on these files, each with its messages."""
-    seen = picture.build([SourceFile(path, text.encode()) for path, text in files.items()], names=files)
+    seen = drawing.draw([SourceFile(path, text.encode()) for path, text in files.items()], names=files)
     found: dict[str, list[str]] = {}
     for item in rulebook.judge(seen):
         found.setdefault(item.rule, []).append(f"{item.file}:{item.line} {item.message}")

@@ -1,13 +1,14 @@
 """Any bytes whatever end in findings: nothing that a file says can stop the reading or the rules."""
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.policy.deployments_of_cases import good
 
-from bedside.policy import picture, rulebook, suppressions
+from bedside.policy import drawing, rulebook, suppressions
 from bedside.policy.place import SourceFile
 
 NAMES = (
@@ -20,15 +21,22 @@ NAMES = (
     "dist/contract.json",
     ".github/workflows/a.yml",
     ".gitlab-ci.yml",
+    ".gitlab/ci/a.yml",
     "kustomization.yaml",
+    "k8s/kustomization.yaml",
     "-",
 )
-BASE = good()
+OVERLAYS = Path(__file__).parent / "overlays"
+BASES = (
+    good(),
+    good("gitlab"),
+    {path.relative_to(OVERLAYS).as_posix(): path.read_text() for path in OVERLAYS.rglob("*") if path.is_file()},
+)
 
 
 def _judge(files: dict[str, bytes]) -> None:
     sources = [SourceFile(path, data) for path, data in files.items()]
-    found = rulebook.judge(picture.build(sources, names=files))
+    found = rulebook.judge(drawing.draw(sources, names=files))
     _marks, problems = suppressions.read(sources)
     for item in [*found, *problems]:
         assert item.rule in rulebook.rules()
@@ -66,8 +74,9 @@ def test_a_deployment_with_values_of_any_other_type_ends_in_findings(seed: int) 
         "!!binary aaaa",
         "&x [*x]",
     ]
-    files = {path: text.encode() for path, text in BASE.items()}
-    for path, text in BASE.items():
+    base = BASES[seed % len(BASES)]
+    files = {path: text.encode() for path, text in base.items()}
+    for path, text in base.items():
         if not path.endswith((".yaml", ".yml")):
             continue
         lines = text.split("\n")
@@ -84,7 +93,7 @@ def test_a_deployment_with_values_of_any_other_type_ends_in_findings(seed: int) 
 def test_a_deployment_with_bytes_lost_and_moved_ends_in_findings(seed: int) -> None:
     chosen = random.Random(seed)
     files = {}
-    for path, text in BASE.items():
+    for path, text in BASES[seed % len(BASES)].items():
         data = bytearray(text.encode())
         for _ in range(4):
             position = chosen.randrange(len(data)) if data else 0
@@ -123,7 +132,7 @@ def test_hostile_yaml_ends_soon(text: str) -> None:
 def test_aliases_that_multiply_are_refused() -> None:
     lines = ["a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
-    found = rulebook.judge(picture.build([SourceFile("a.yaml", "\n".join(lines).encode())]))
+    found = rulebook.judge(drawing.draw([SourceFile("a.yaml", "\n".join(lines).encode())]))
     assert [item.rule for item in found] == ["BED-INP-001"]
 
 

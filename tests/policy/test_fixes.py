@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 from tests.policy.deployments_of_cases import Case, cases, fired, good, patched
 
-from bedside.policy import fixes, picture
+from bedside.policy import drawing, fixes
 from bedside.policy.place import SourceFile
 
 BASE = good()
@@ -26,7 +26,7 @@ CORRECTED = [
 
 
 def _corrected(files: Mapping[str, str]) -> dict[str, str]:
-    seen = picture.build([SourceFile(path, text.encode()) for path, text in files.items()], names=files)
+    seen = drawing.draw([SourceFile(path, text.encode()) for path, text in files.items()], names=files)
     found = fixes.edits(seen, files)
     return {
         path: fixes.apply(text, [edit for edits in found.values() for edit in edits if edit.file == path])

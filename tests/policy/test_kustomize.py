@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bedside.policy import picture, rulebook
+from bedside.policy import drawing, rulebook
+from bedside.policy.picture import Picture
 from bedside.policy.place import SourceFile
 
 OVERLAYS = Path(__file__).parent / "overlays"
@@ -20,8 +21,8 @@ def _files(tree: Path) -> dict[str, str]:
     return {path.relative_to(tree).as_posix(): path.read_text() for path in paths}
 
 
-def _built(files: dict[str, str]) -> picture.Picture:
-    return picture.build([SourceFile(path, text.encode()) for path, text in files.items()], names=files)
+def _built(files: dict[str, str]) -> Picture:
+    return drawing.draw([SourceFile(path, text.encode()) for path, text in files.items()], names=files)
 
 
 def _keyed(documents: list[Any]) -> dict[tuple[str, str], Any]:
@@ -52,7 +53,7 @@ def test_the_expectation_is_what_kubectl_says_here(tree: str) -> None:
     assert done.stdout == (OVERLAYS / tree / "expected.yaml").read_text()
 
 
-def _hits(seen: picture.Picture, rule: str) -> list[tuple[str, int, str]]:
+def _hits(seen: Picture, rule: str) -> list[tuple[str, int, str]]:
     return [(item.file, item.line, item.message) for item in rulebook.judge(seen) if item.rule == rule]
 
 
@@ -78,7 +79,7 @@ def _annotating(target: str) -> str:
     return f"resources: [../base]\npatches:\n  - target: {target}\n    patch: {ANNOTATED}\n"
 
 
-def _with(**changes: str) -> picture.Picture:
+def _with(**changes: str) -> Picture:
     return _built(STANDARD | {path.replace("__", "/") + ".yaml": text for path, text in changes.items()})
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bedside.policy import picture, rulebook
+from bedside.policy import drawing, rulebook
 from bedside.policy.kubernetes import POD_TEMPLATES
 from bedside.policy.place import SourceFile
 
@@ -150,7 +150,7 @@ def _verdict(kind: str, where: str, container: dict, pod: dict, spec: dict, own:
         spec["containers"] = []
     spec[where] = [*spec.get(where, []), tested]
     document = _document(kind, {"spec": spec})
-    seen = picture.build([SourceFile("x.yaml", json.dumps(document).encode())])
+    seen = drawing.draw([SourceFile("x.yaml", json.dumps(document).encode())])
     return {name for name, check in CONTROLS.items() for _ in check(seen)}
 
 
@@ -190,7 +190,7 @@ ANNOTATED = [
 def test_app_armor_by_annotation_is_judged_on_the_template(kind: str, value: str, allowed: bool) -> None:
     key = "container.apparmor.security.beta.kubernetes.io/main"
     document = _document(kind, {"metadata": {"annotations": {key: value}}, "spec": {"containers": []}})
-    seen = picture.build([SourceFile("x.yaml", json.dumps(document).encode())])
+    seen = drawing.draw([SourceFile("x.yaml", json.dumps(document).encode())])
     assert {name for name, check in CONTROLS.items() for _ in check(seen)} == (set() if allowed else {"BED-POD-009"})
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from bedside.errors import ToolFailed, UsageError
 from bedside.findings import Severity
+from bedside.policy.drawing import MAX_BYTES
 from bedside.process import Completed, Subprocess
 from bedside.stages import check as stage
 
@@ -243,7 +244,7 @@ def test_a_path_that_is_not_there_is_refused() -> None:
 
 def test_a_file_that_is_no_text_or_too_large_was_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00a")
-    (tmp_path / "b.yaml").write_bytes(b"# " + b"x" * stage.picture.MAX_BYTES)
+    (tmp_path / "b.yaml").write_bytes(b"# " + b"x" * MAX_BYTES)
     (tmp_path / "Dockerfile").write_bytes(b"FROM a\n" + b"# x\n" * 40_000)
     assert _rules(stage.check([str(tmp_path)], runner=None, today=TODAY)) == ["BED-INP-003"] * 3
 

@@ -11,6 +11,7 @@ from bedside.errors import GateRefused
 from bedside.findings import Severity
 from bedside.reports import sarif, structured, text
 from bedside.stages import check as stage
+from bedside.stages.check_sources import STANDARD_INPUT
 
 
 @click.command
@@ -57,7 +58,7 @@ def command(
     if fix:
         _fix(paths, yes=yes)
         return
-    given = sys.stdin.buffer.read() if stage.STANDARD_INPUT in paths else b""
+    given = sys.stdin.buffer.read() if STANDARD_INPUT in paths else b""
     report = stage.check(
         paths,
         runner=None if no_stock else wiring.tools().runner,

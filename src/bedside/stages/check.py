@@ -1,7 +1,6 @@
 """Check a deployment: read what is named, apply every rule, ask the stock tools, take out what was accepted."""
 
 import gc
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,32 +10,16 @@ from pathlib import Path
 from bedside import spec as specification
 from bedside.errors import SpecInvalid, ToolFailed, UsageError
 from bedside.findings import Finding
-from bedside.policy import fixes, picture, rulebook, stock, suppressions
-from bedside.policy.kustomize.kustomization import FILES, needed
-from bedside.policy.place import Hit, Place, SourceFile
+from bedside.policy import fixes, rulebook, stock, suppressions
+from bedside.policy.drawing import kind_of
+from bedside.policy.picture import Picture
+from bedside.policy.place import Hit, Place
 from bedside.process import Runner
 from bedside.reports.report import Accepted, Report, RuleText
-
-SKIPPED = frozenset((".git", ".hg", "node_modules", ".venv", "venv", "__pycache__", ".tox", ".nox", ".mypy_cache"))
-"""Directories that hold no deployment of their own."""
-
-STANDARD_INPUT = "-"
-MAX_FOLLOWED = 5_000
-"""Most files that are read because a kustomization names them."""
+from bedside.stages.check_sources import STANDARD_INPUT, Sources, read
 
 TOOL_SECONDS = 120.0
 """How long one stock tool may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """What was read: the files, every name that was seen, and whether a whole tree was given."""
-
-    files: tuple[SourceFile, ...]
-    names: frozenset[str]
-    roots: frozenset[str]
-    whole: bool
-    unread: tuple[Finding, ...]
 
 
 def check(
@@ -62,9 +45,9 @@ def check(
     """
     sources = read(paths, standard_input)
     with _collector_paused():
-        seen = picture.build(sources.files, names=sources.names, whole=sources.whole, roots=sources.roots)
+        seen = sources.drawn()
         own = [*rulebook.judge(seen), *sources.unread, *_specs(seen)]
-    if all(picture.kind_of(item.path) == "prose" for item in sources.files):
+    if all(kind_of(item.path) == "prose" for item in sources.files):
         own.append(rulebook.finding("BED-INP-002", Hit(Place(paths[0]), "no file that any rule reads")))
     joined = own if runner is None else stock.join(own, _stock(paths, sources, runner, strict=strict))
     marks, problems = suppressions.read(sources.files)
@@ -89,7 +72,7 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _specs(seen: picture.Picture) -> Iterator[Finding]:
+def _specs(seen: Picture) -> Iterator[Finding]:
     """What the room of bedside.toml says of each one that is TOML at all."""
     for path in seen.specs:
         try:
@@ -129,7 +112,7 @@ def corrections(paths: Sequence[str]) -> tuple[Correction, ...]:
     if STANDARD_INPUT in paths:
         raise UsageError("standard input cannot be corrected", remedy="Name files or directories.")
     sources = read(paths, b"")
-    seen = picture.build(sources.files, names=sources.names, whole=sources.whole, roots=sources.roots)
+    seen = sources.drawn()
     texts = {item.path: item.data.decode("utf-8") for item in sources.files if _is_text(item.data)}
     found = fixes.edits(seen, texts)
     changed: list[Correction] = []
@@ -166,87 +149,6 @@ def _is_text(data: bytes) -> bool:
     return b"\r" not in data
 
 
-def read(paths: Sequence[str], standard_input: bytes) -> Sources:
-    """Read what rules look at, and the names of everything else.
-
-    Raises:
-        UsageError: A path does not exist.
-    """
-    files: dict[str, SourceFile] = {}
-    names: set[str] = set()
-    unread: list[Finding] = []
-    roots: set[str] = set()
-    whole = False
-    for path in paths:
-        if path == STANDARD_INPUT:
-            files[path] = SourceFile(path, standard_input)
-            whole = True
-            continue
-        if not Path(path).exists():
-            raise UsageError(f"{path} does not exist", remedy="Name a file, a directory, or - for standard input.")
-        whole = whole or Path(path).is_dir()
-        if Path(path).is_dir():
-            roots.add("" if Path(path) == Path() else Path(path).as_posix())
-        whole = whole or Path(path).name in FILES
-        for name in _walk(path):
-            names.add(name)
-            if picture.kind_of(name):
-                _read_one(name, files, unread)
-    _follow(files, names, unread)
-    return Sources(
-        tuple(files[name] for name in sorted(files)), frozenset(names), frozenset(roots), whole, tuple(unread)
-    )
-
-
-def _follow(files: dict[str, SourceFile], names: set[str], unread: list[Finding]) -> None:
-    """Read what kustomizations name outside of the paths given, as building them does."""
-    waiting = [source for source in files.values() if source.name in FILES]
-    followed = 0
-    while waiting:
-        source = waiting.pop()
-        for path in sorted(needed(source.data.decode("utf-8", "replace"), source.path)):
-            inside = next((f"{path}/{name}" for name in FILES if Path(path, name).is_file()), path)
-            if inside in names or not Path(inside).is_file() or followed >= MAX_FOLLOWED:
-                continue
-            followed += 1
-            names.add(inside)
-            if picture.kind_of(inside):
-                _read_one(inside, files, unread)
-            if Path(inside).name in FILES and inside in files:
-                waiting.append(files[inside])
-
-
-def _read_one(name: str, files: dict[str, SourceFile], unread: list[Finding]) -> None:
-    try:
-        with Path(name).open("rb") as stream:
-            files[name] = SourceFile(name, stream.read(picture.MAX_BYTES + 1))
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        unread.append(rulebook.finding("BED-INP-003", Hit(Place(name), f"the file was not read: {reason}")))
-
-
-def _walk(path: str) -> Iterator[str]:
-    """Regular files below ``path``, links to directories not followed, as the user would name them."""
-    if not Path(path).is_dir():
-        yield path
-        return
-    for directory, below, names in os.walk(path):
-        if "pyvenv.cfg" in names:  # a Python environment, whatever it is called
-            below.clear()
-            continue
-        below[:] = sorted(name for name in below if name not in SKIPPED)
-        for name in sorted(names):
-            found = Path(directory, name)
-            if found.is_file() and not _is_test(found.relative_to(path)):
-                yield found.as_posix()
-
-
-def _is_test(path: Path) -> bool:
-    """Whether a Python file below the path that was given is there for tests."""
-    tested = {"test", "tests"} & set(path.parts[:-1]) or path.name.startswith("test_") or path.name == "conftest.py"
-    return path.suffix == ".py" and bool(tested)
-
-
 def _stock(paths: Sequence[str], sources: Sources, runner: Runner, *, strict: bool) -> list[Finding]:
     found: list[Finding] = []
     for tool, run in _tools(paths, sources, runner):
@@ -264,14 +166,12 @@ Run = Callable[[], list[Finding]]
 
 def _tools(paths: Sequence[str], sources: Sources, runner: Runner) -> Iterator[tuple[str, Run]]:
     """The stock tools that have something to look at."""
-    dockerfiles = [item.path for item in sources.files if picture.kind_of(item.path) == "dockerfile"]
+    dockerfiles = [item.path for item in sources.files if kind_of(item.path) == "dockerfile"]
     workflows = [item.path for item in sources.files if "/.github/workflows/" in f"/{item.path}"]
     roots = [path for path in paths if path != STANDARD_INPUT]
     if dockerfiles:
         yield "hadolint", lambda: _hadolint(runner, dockerfiles)
-    if dockerfiles or any(
-        picture.kind_of(item.path) == "yaml" for item in sources.files if item.path != STANDARD_INPUT
-    ):
+    if dockerfiles or any(kind_of(item.path) == "yaml" for item in sources.files if item.path != STANDARD_INPUT):
         yield "trivy", lambda: [item for root in roots for item in _trivy(runner, root)]
     if workflows:
         yield "zizmor", lambda: _zizmor(runner, workflows)
