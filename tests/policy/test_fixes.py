@@ -67,5 +67,46 @@ def test_a_shell_form_that_needs_its_shell_is_left() -> None:
     assert _corrected({"Dockerfile": text})["Dockerfile"] == text
 
 
+LEFT = {
+    "the number stands in a kustomization": (
+        {
+            "k8s/kustomization.yaml": (
+                "  - deployment.yaml\n",
+                "  - deployment.yaml\nreplicas:\n  - name: icu-mortality\n    count: 3\n",
+            )
+        },
+        "BED-REF-024",
+    ),
+    "the number is written in another form": (
+        {"k8s/deployment.yaml": ("  revisionHistoryLimit: 10\n", "  ? replicas\n  : 3\n")},
+        "BED-REF-024",
+    ),
+    "a privileged container escalates whatever else it says": (
+        {"k8s/deployment.yaml": ("            allowPrivilegeEscalation: false\n", "            privileged: true\n")},
+        "BED-POD-013",
+    ),
+    "the return shares its line": (
+        {
+            "app/main.py": (
+                '@app.get("/livez")',
+                '@app.get("/x")\ndef x(bad: bool):\n    if bad: return {"bad": 1}, 503\n\n\n@app.get("/livez")',
+            )
+        },
+        "BED-APP-001",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_has_no_one_right_answer_is_left(name: str) -> None:
+    changes, rule = LEFT[name]
+    broken = dict(BASE)
+    for path, (old, new) in changes.items():
+        assert old in broken[path]
+        broken[path] = broken[path].replace(old, new, 1)
+    assert rule in fired(broken)
+    assert _corrected(broken) == broken
+
+
 def test_a_diff_names_the_file_and_shows_both_sides() -> None:
     assert fixes.diff("a\nb\n", "a\nc\n", "x.yaml") == "--- a/x.yaml\n+++ b/x.yaml\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"

@@ -88,7 +88,7 @@ def _explain(name: str) -> None:
 
 
 def _fix(paths: tuple[str, ...], *, yes: bool) -> None:
-    changes = stage.corrections(paths)
+    changes = stage.corrections(paths, today=datetime.now(UTC).date())
     for change in changes:
         console.line(change.diff.rstrip("\n"))
     if not changes:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from bedside.policy.applications import keyword
 from bedside.policy.picture import Picture
-from bedside.policy.place import Hit
 from bedside.policy.rules import agreement, cluster, image, pipeline, pod_security, serving, workloads
 
 
@@ -57,25 +56,35 @@ def _indent(line: str) -> str:
     return line[: len(line) - len(line.lstrip())]
 
 
-def _deleted(hits: Iterator[Hit]) -> Iterator[Edit]:
-    for hit in hits:
-        yield Edit(hit.place.file, hit.place.line, max(hit.place.end, hit.place.line), ())
+def _inside(texts: Texts, file: str, number: int) -> str:
+    """Indentation of what a block's first line holds, past comments and blank lines."""
+    lines = (line for line in texts.get(file, [])[number:] if line.strip() and not line.lstrip().startswith("#"))
+    return _indent(next(lines, ""))
 
 
-def _replicas(picture: Picture, _texts: Texts) -> Iterator[Edit]:
-    yield from _deleted(iter(agreement.replicas_beside_autoscaler(picture)))
+def _line(texts: Texts, file: str, number: int) -> str:
+    """A line as it is written; a value can come from a patch or from a line with braces, which no fix is for."""
+    lines = texts.get(file, [])
+    return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+def _replicas(picture: Picture, texts: Texts) -> Iterator[Edit]:
+    for hit in agreement.replicas_beside_autoscaler(picture):
+        file, number = hit.place.file, hit.place.line
+        if re.fullmatch(r"\s*replicas:\s*\d+\s*(#.*)?", _line(texts, file, number)):
+            yield Edit(file, number, number, ())
 
 
 def _healthcheck(picture: Picture, _texts: Texts) -> Iterator[Edit]:
-    yield from _deleted(iter(image.healthcheck(picture)))
+    for hit in image.healthcheck(picture):
+        yield Edit(hit.place.file, hit.place.line, max(hit.place.end, hit.place.line), ())
 
 
 def _automount(picture: Picture, texts: Texts) -> Iterator[Edit]:
     for hit in workloads.token_automount(picture):
-        lines = texts.get(hit.place.file, [])
-        line = lines[hit.place.line - 1] if hit.place.line <= len(lines) else ""
+        line = _line(texts, hit.place.file, hit.place.line)
         if re.fullmatch(r"\s*spec:\s*", line):
-            inner = _indent(lines[hit.place.line])
+            inner = _inside(texts, hit.place.file, hit.place.line)
             yield Edit(
                 hit.place.file, hit.place.line + 1, hit.place.line, (f"{inner}automountServiceAccountToken: false",)
             )
@@ -85,19 +94,20 @@ def _automount(picture: Picture, texts: Texts) -> Iterator[Edit]:
 
 def _escalation(picture: Picture, texts: Texts) -> Iterator[Edit]:
     for hit in pod_security.privilege_escalation(picture):
-        lines = texts.get(hit.place.file, [])
-        line = lines[hit.place.line - 1] if hit.place.line <= len(lines) else ""
+        line = _line(texts, hit.place.file, hit.place.line)
         if re.fullmatch(r"\s*allowPrivilegeEscalation:\s*true\s*", line):
             yield Edit(hit.place.file, hit.place.line, hit.place.line, (line.replace("true", "false"),))
     for pod in picture.pods:
         for container in pod.all_containers:
             context = container.security
-            lines = texts.get(context.file, [])
             block = context.pairs() and re.fullmatch(
-                r"\s*securityContext:\s*", lines[context.line - 1] if lines else ""
+                r"\s*securityContext:\s*", _line(texts, context.file, context.line)
             )
-            if block and not context.at("allowPrivilegeEscalation") and not pod.windows:
-                inner = _indent(lines[context.line])
+            needed = context.at("privileged").text == "true" or "SYS_ADMIN" in (
+                item.text.removeprefix("CAP_") for item in context.at("capabilities", "add").items()
+            )
+            if block and not context.at("allowPrivilegeEscalation") and not pod.windows and not needed:
+                inner = _inside(texts, context.file, context.line)
                 yield Edit(context.file, context.line + 1, context.line, (f"{inner}allowPrivilegeEscalation: false",))
 
 
@@ -113,9 +123,13 @@ def _shell_form(picture: Picture, _texts: Texts) -> Iterator[Edit]:
                 )
 
 
-def _permissions(picture: Picture, _texts: Texts) -> Iterator[Edit]:
+_OWN_TOKEN = re.compile(r"GITHUB_TOKEN|github\.token|\bgh |git push")
+
+
+def _permissions(picture: Picture, texts: Texts) -> Iterator[Edit]:
     for hit in pipeline.permissions(picture):
-        if "default" in hit.message:
+        writes = any(_OWN_TOKEN.search(line) for line in texts.get(hit.place.file, []))
+        if "default" in hit.message and not writes:
             yield Edit(hit.place.file, hit.place.line, hit.place.line - 1, ("permissions:", "  contents: read"))
 
 
@@ -147,8 +161,9 @@ def _tuple_status(picture: Picture, texts: Texts) -> Iterator[Edit]:
                 continue
             text = "\n".join(texts.get(app.path, []))
             parts = [ast.get_source_segment(text, item) for item in value.elts]
-            if node.lineno == node.end_lineno and all(parts):
-                inner = " " * node.col_offset
+            alone = _line(texts, app.path, node.lineno).strip() == ast.get_source_segment(text, node)
+            if alone and all(parts):
+                inner = _indent(_line(texts, app.path, node.lineno))
                 yield Edit(
                     app.path,
                     node.lineno,
@@ -160,16 +175,20 @@ def _tuple_status(picture: Picture, texts: Texts) -> Iterator[Edit]:
 def _legacy_class(picture: Picture, texts: Texts) -> Iterator[Edit]:
     for item in picture.of("Ingress"):
         node = item.annotations.at("kubernetes.io/ingress.class")
-        lines = texts.get(node.file, [])
         flagged = any(
             hit.place.file == node.file and hit.place.line == node.line for hit in cluster.legacy_class(picture)
         )
-        if flagged and item.spec.pairs() and not item.spec.at("ingressClassName") and lines:
-            if len(item.annotations.pairs()) == 1:
+        together = (
+            node.file == item.spec.file
+            and re.fullmatch(r"\s*kubernetes\.io/ingress\.class:\s*\S+\s*", _line(texts, node.file, node.line))
+            and re.fullmatch(r"\s*spec:\s*", _line(texts, item.spec.file, item.spec.line))
+        )
+        if flagged and together and item.spec.pairs() and not item.spec.at("ingressClassName"):
+            if len(item.annotations.pairs()) == 1 and item.annotations.line == node.line - 1:
                 yield Edit(node.file, item.annotations.line, node.line, ())
             else:
                 yield Edit(node.file, node.line, node.line, ())
-            inner = _indent(lines[item.spec.line])
+            inner = _inside(texts, node.file, item.spec.line)
             yield Edit(node.file, item.spec.line + 1, item.spec.line, (f"{inner}ingressClassName: {node.text}",))
 
 

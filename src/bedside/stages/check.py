@@ -103,8 +103,10 @@ class Correction:
         return fixes.diff(self.before, self.after, self.path)
 
 
-def corrections(paths: Sequence[str]) -> tuple[Correction, ...]:
+def corrections(paths: Sequence[str], *, today: date) -> tuple[Correction, ...]:
     """What can be corrected mechanically; nothing is written.
+
+    A file in which somebody accepts a rule today is left as it is for that rule.
 
     Raises:
         UsageError: A path does not exist, or is standard input.
@@ -114,7 +116,12 @@ def corrections(paths: Sequence[str]) -> tuple[Correction, ...]:
     sources = read(paths, b"")
     seen = sources.drawn()
     texts = {item.path: item.data.decode("utf-8") for item in sources.files if _is_text(item.data)}
-    found = fixes.edits(seen, texts)
+    marks, _problems = suppressions.read(sources.files)
+    left = {(mark.rule, mark.file) for mark in marks if mark.until >= today}
+    found = {
+        rule: [change for change in changes if (rule, change.file) not in left]
+        for rule, changes in fixes.edits(seen, texts).items()
+    }
     changed: list[Correction] = []
     for path, text in texts.items():
         mine = [change for changes in found.values() for change in changes if change.file == path]
