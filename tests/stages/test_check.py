@@ -16,6 +16,7 @@ from bedside.errors import ToolFailed, UsageError
 from bedside.findings import Severity
 from bedside.policy.drawing import MAX_BYTES
 from bedside.process import Completed, Subprocess
+from bedside.reports.text import render
 from bedside.stages import check as stage
 
 TODAY = date(2026, 12, 1)
@@ -217,6 +218,8 @@ def test_a_chart_is_checked_as_helm_renders_it(tmp_path: Path) -> None:
     assert {"BED-K8S-010", "BED-REF-001", "BED-REF-002"} <= set(_rules(report))
     (single,) = [item for item in report.findings if item.rule == "BED-K8S-010"]
     assert rendered.decode().splitlines()[single.line - 1] == "  replicas: 1"
+    assert single.path == "model/templates/deployment.yaml"
+    assert f"-:{single.line} (model/templates/deployment.yaml)  BED-K8S-010" in render(report)
     assert [item.rule for item in stage.check([str(tmp_path)], runner=None, today=TODAY).findings] == ["BED-INP-004"]
 
 

@@ -7,7 +7,10 @@ from bedside.reports.report import Report
 
 
 class FindingRow(TypedDict):
-    """One finding; ``line`` and ``end`` are 0 where the whole file is meant."""
+    """One finding; ``line`` and ``end`` are 0 where the whole file is meant.
+
+    ``path`` is a place inside the document, or the template that a rendered line comes from; mostly empty.
+    """
 
     rule: str
     severity: str
@@ -16,6 +19,7 @@ class FindingRow(TypedDict):
     file: str
     line: int
     end: int
+    path: str
 
 
 class AcceptedRow(TypedDict):
@@ -59,4 +63,5 @@ def _row(item: Finding) -> FindingRow:
         "file": item.file,
         "line": item.line,
         "end": item.end,
+        "path": item.path,
     }

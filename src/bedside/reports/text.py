@@ -37,7 +37,7 @@ def _finding(item: Finding) -> Iterator[str]:
 
 def _place(item: Finding) -> str:
     place = f"{item.file}:{item.line}" if item.line else item.file
-    return _clean(place) or "(everything)"
+    return _clean(f"{place} ({item.path})" if item.path else place) or "(everything)"
 
 
 def _clean(text: str) -> str:

@@ -1,9 +1,10 @@
 """Check a deployment: read what is named, apply every rule, ask the stock tools, take out what was accepted."""
 
+import bisect
 import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -52,12 +53,31 @@ def check(
     joined = own if runner is None else stock.join(own, _stock(paths, sources, runner, strict=strict))
     marks, problems = suppressions.read(sources.files)
     kept, accepted = suppressions.apply([*joined, *problems], marks, today)
+    templates = _templates(standard_input)
     return Report(
-        tuple(sorted(kept, key=lambda item: (item.file, item.line, item.rule, item.message))),
+        tuple(
+            _from_template(item, templates)
+            for item in sorted(kept, key=lambda item: (item.file, item.line, item.rule, item.message))
+        ),
         tuple(Accepted(one.finding, one.reason, one.until) for one in accepted),
         len(sources.files),
         rule_texts(),
     )
+
+
+def _templates(rendered: bytes) -> list[tuple[int, str]]:
+    """Lines at which helm says which template follows, with its path."""
+    lines = rendered.decode("utf-8", "replace").split("\n")
+    mark = "# Source: "
+    return [(number, line.removeprefix(mark).strip()) for number, line in enumerate(lines, 1) if line.startswith(mark)]
+
+
+def _from_template(item: Finding, templates: Sequence[tuple[int, str]]) -> Finding:
+    """A finding in what helm rendered, with the template that its line comes from."""
+    if item.file != STANDARD_INPUT or not item.line or not templates:
+        return item
+    position = bisect.bisect_right([line for line, _ in templates], item.line)
+    return replace(item, path=templates[position - 1][1]) if position else item
 
 
 @contextmanager
