@@ -271,6 +271,12 @@ def test_that_nobody_authenticates_is_noted_unless_it_is_acknowledged(project: P
     assert spec.load(project).notes == ()
 
 
+def test_that_patients_may_be_answered_without_a_record_is_noted(project: Path) -> None:
+    for chosen, noted in (('"answer-and-alarm"', ["BED-SPEC-053"]), ('"refuse"', [])):
+        (project / "bedside.toml").write_text(f"{GOOD}\n[audit]\non_failure = {chosen}\n")
+        assert [note.rule for note in spec.load(project).notes] == noted
+
+
 def test_a_tolerance_as_wide_as_a_band_is_noted(project: Path) -> None:
     text = GOOD.replace('{ name = "high" }', '{ name = "mid", below = 0.11 }, { name = "high" }')
     text = text.replace('cases = "golden.jsonl"', 'cases = "golden.jsonl"\ntolerance = 0.02')

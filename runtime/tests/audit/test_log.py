@@ -6,6 +6,7 @@ import pytest
 from simulated import SimulatedDisk
 from test_writer import body, judged, requests, writer
 
+from bedside_runtime.audit import record
 from bedside_runtime.audit.log import AuditLog
 from bedside_runtime.audit.verify import Verdict
 from bedside_runtime.audit.writer import Settings
@@ -140,6 +141,15 @@ def test_little_space_is_a_state_of_its_own() -> None:
         threading.Event().wait(0.01)
     assert log.state == "space-low"
     log.close()
+
+
+def test_the_clock_is_looked_at_often_enough_to_keep_every_promise() -> None:
+    for promises, seconds in (
+        (record.Promises(1000, 60.0, 30.0), 1.0),
+        (record.Promises(1000, 60.0, 0.5), 0.25),
+        (record.Promises(1000, 0.2, 30.0), 0.1),
+    ):
+        assert writer(SimulatedDisk(), Settings(promises)).tick_seconds == seconds
 
 
 def test_entries_of_many_threads_stand_in_one_chain() -> None:

@@ -1,13 +1,13 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from served import PATIENT, Served, loaded, serving
+from served import PATIENT, Served, Switchable, loaded, serving
 
 from bedside_runtime.audit.reading import judge, paths
 from bedside_runtime.audit.verify import Report, Verdict
@@ -26,8 +26,8 @@ def _mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POD_NAME", POD)
 
 
-def audited(**settings: Any) -> Loaded:
-    made = loaded()
+def audited(predictor: Any = None, **settings: Any) -> Loaded:
+    made = loaded(predictor)
     return msgspec.structs.replace(made, contract=msgspec.structs.replace(made.contract, audit=Audit(**settings)))
 
 
@@ -120,25 +120,80 @@ def test_little_space_is_not_ready_and_is_recorded_all_the_same(tmp_path: Path) 
         assert served.post({"inputs": PATIENT})[0] == 200
 
 
+def changes(tmp_path: Path) -> list[tuple[str, str | None]]:
+    return [(item["event"], item["reason"]) for item in records(tmp_path) if item["kind"] == "lifecycle"]
+
+
+def wait_until(said: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not said() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert said()
+
+
+def test_every_change_of_readiness_is_in_the_log_whatever_it_comes_from(tmp_path: Path) -> None:
+    model = Switchable()
+    with serving(audited(model)) as served:
+        model.gate.clear()
+        wait_until(lambda: ("not-ready", "predict-loop-stalled") in changes(tmp_path))
+        model.gate.set()
+        wait_until(lambda: changes(tmp_path)[-1] == ("ready", None))
+        model.change = lambda value: value + 0.1
+        served.wait_for("failed", reason="golden-mismatch")
+        wait_until(lambda: changes(tmp_path)[-1] == ("not-ready", "golden-mismatch"))
+    assert [event for event, _ in changes(tmp_path)] == ["start", "ready", "not-ready", "ready", "not-ready", "drain"]
+    assert verdict(tmp_path).verdict is Verdict.INTACT
+
+
+def test_little_space_is_in_the_log(tmp_path: Path) -> None:
+    with serving(audited(low_water_bytes=1 << 62)):
+        wait_until(lambda: ("not-ready", "recorder-unavailable") in changes(tmp_path))
+
+
+def test_the_genesis_record_says_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEDSIDE_IMAGE_DIGEST", "sha256:" + "cd" * 32)
+    with serving(audited()) as served:
+        served.post({"inputs": PATIENT})
+    genesis, *_, prediction = [item for item in records(tmp_path) if item["kind"] in ("genesis", "prediction")]
+    assert genesis["identity"]["image"] == prediction["image"] == "sha256:" + "cd" * 32
+    assert genesis["identity"]["release"] == prediction["release"] == "sha256:" + "d" * 64
+    assert (genesis["identity"]["pod"], genesis["identity"]["model"]) == (POD, "icu-test")
+
+
+def test_an_image_digest_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEDSIDE_IMAGE_DIGEST", "icu:latest")
+    with serving(loading_audited) as served:
+        served.wait_for("failed", reason="audit-unavailable")
+    assert not (tmp_path / "log").exists()
+
+
+def test_metrics_say_how_answers_are_recorded(tmp_path: Path) -> None:
+    with serving(audited(payload="none", on_failure="answer-and-alarm")) as served:
+        _, _, metrics = served.request("GET", "/metrics", admin=True)
+        assert served.get("/model")[1]["audit"]["on_failure"] == "answer-and-alarm"
+    assert b'bedside_audit_info{on_failure="answer-and-alarm",payload="none",signed="false"} 1.0' in metrics
+
+
+def test_silence_is_broken_by_heartbeats_that_say_whether_anybody_would_have_been_answered(tmp_path: Path) -> None:
+    with serving(audited(heartbeat_seconds=0.4)):
+        wait_until(lambda: list(records(tmp_path)).count({"kind": "heartbeat", "ready": True}) > 1)
+
+
+def loading_audited(_stage: object, on_contract: Any) -> Loaded:
+    on_contract(audited().contract)
+    return audited()
+
+
 def test_a_missing_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keys" / "audit-hmac.key").unlink()
-
-    def load(_stage: object, on_contract: Any) -> Loaded:
-        on_contract(audited().contract)
-        return audited()
-
-    with serving(load) as served:
+    with serving(loading_audited) as served:
         served.wait_for("failed", reason="audit-key-invalid", exit_code=2)
         assert served.get("/readyz")[0] == 503
     assert not (tmp_path / "log").exists()
 
 
 def test_a_second_process_on_the_same_log_is_refused(tmp_path: Path) -> None:
-    def load(_stage: object, on_contract: Any) -> Loaded:
-        on_contract(audited().contract)
-        return audited()
-
-    with serving(audited()) as first, serving(load) as second:
+    with serving(audited()) as first, serving(loading_audited) as second:
         second.wait_for("failed", reason="audit-busy")
         assert first.post({"inputs": PATIENT})[0] == 200
 

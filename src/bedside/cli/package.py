@@ -38,7 +38,10 @@ def command(directory: Path, upgrade: bool, as_json: bool) -> None:
     for note in packaged.notes:
         console.note(f"  note: {note.message} [{note.rule}]. {note.remedy}")
     if as_json:
-        console.result({"directory": str(release.directory), "digest": f"sha256:{release.digest}", **measured})
+        found = [{"rule": note.rule, "message": note.message, "remedy": note.remedy} for note in packaged.notes]
+        console.result(
+            {"directory": str(release.directory), "digest": f"sha256:{release.digest}", **measured, "findings": found}
+        )
     else:
         console.line(f"sha256:{release.digest}")
 

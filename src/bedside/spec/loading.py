@@ -280,7 +280,12 @@ class _Reading:
             engine=serve.engine,
             audit=contract.Audit(**audit.model_dump()) if audit else None,
             deploy=deploy,
-            notes=(*self._notes(output, golden_section), *self._nobody(serve), *self._open_questions(model.card)),
+            notes=(
+                *self._notes(output, golden_section),
+                *self._nobody(serve),
+                *self._unrecorded(audit),
+                *self._open_questions(model.card),
+            ),
         )
 
     def _open_questions(self, card: str) -> Iterator[Finding]:
@@ -297,6 +302,13 @@ class _Reading:
             message = "nobody authenticates, so the release is served on loopback only, and not in a pod"
             remedy = 'Choose how callers show who they are: [serve.auth] methods = ["api-key"].'
             yield self._finding(Problem("BED-SPEC-072", "serve.auth", message, remedy), Severity.NOTE)
+
+    def _unrecorded(self, audit: document.AuditSection | None) -> Iterator[Finding]:
+        """What the author chose is said wherever the release is: here, by /model, in readiness, metrics and alerts."""
+        if audit is not None and audit.on_failure == "answer-and-alarm":
+            message = "while the audit log takes no record, patients are answered all the same, without a record"
+            remedy = 'Write on_failure = "refuse", unless an answer without a record is the lesser harm.'
+            yield self._finding(Problem("BED-SPEC-053", "audit.on_failure", message, remedy), Severity.NOTE)
 
     def _notes(self, output: document.OutputSection, golden_section: document.GoldenSection) -> Iterator[Finding]:
         if golden_section.tolerance >= rules.narrowest_band(output):

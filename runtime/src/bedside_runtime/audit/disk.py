@@ -83,15 +83,14 @@ class PosixDisk:
     """A directory of a local file system on Linux, held by one process at a time."""
 
     def __init__(self, directory: Path) -> None:
-        """Make the directory where it is missing, and lock it until `close`.
+        """Make the directory where it is missing, durably, and lock it until `close`.
 
         Raises:
             AuditBusy: Another process holds it.
             OSError: It cannot be made or opened.
         """
-        directory.mkdir(parents=True, exist_ok=True)
+        _make(directory)
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._sync_directory(directory.parent)
         self._closed = False
         self._held = self._open(_LOCK, os.O_RDWR | os.O_CREAT)
         try:
@@ -146,14 +145,6 @@ class PosixDisk:
     def _open(self, name: str, flags: int) -> int:
         return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640, dir_fd=self._directory)
 
-    @staticmethod
-    def _sync_directory(directory: Path) -> None:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
 
 class PosixFile:
     """See `File`."""
@@ -198,6 +189,21 @@ class PosixFile:
     def abandon(self) -> None:
         """See `File`."""
         os.close(self._descriptor)
+
+
+def _make(directory: Path) -> None:
+    """Make ``directory`` and those above it that are missing, and the entry of each durable.
+
+    The entry of one that is there already is made durable too: whoever made it may have died before that.
+    """
+    if not directory.parent.is_dir():
+        _make(directory.parent)
+    directory.mkdir(exist_ok=True)
+    descriptor = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _lock(descriptor: int) -> None:

@@ -21,9 +21,6 @@ State: TypeAlias = Literal["open", "space-low", "failed", "closed"]
 _LARGEST_GROUP: Final = 1_024
 """As many entries make a group, whatever still waits; a bound on how long the first of them waits."""
 
-_TICK: Final = 1.0
-"""Seconds between two looks at the clock and the free space."""
-
 
 class AuditLog(Generic[Ticket]):
     """The log of one process.
@@ -39,12 +36,12 @@ class AuditLog(Generic[Ticket]):
         deliver: Deliver[Ticket],
         *,
         on_failure: Callable[[str], None] = lambda _: None,
-        tick_seconds: float = _TICK,
+        tick_seconds: float | None = None,
     ) -> None:
         self._writer = writer
         self._deliver = deliver
         self._on_failure = on_failure
-        self._tick_seconds = tick_seconds
+        self._tick_seconds = writer.tick_seconds if tick_seconds is None else tick_seconds
         self._queue: queue.SimpleQueue[Sequence[tuple[Entry, Ticket]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._lock = threading.Lock()

@@ -7,7 +7,7 @@ the very pages), and every later call raises too. A new process opens a new segm
 
 import errno
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -21,6 +21,10 @@ from bedside_runtime.audit.segments import UNPUBLISHED, segment_name
 from bedside_runtime.errors import AuditUnavailable
 
 _Result = TypeVar("_Result")
+
+
+_LONGEST_TICK: Final = 1.0
+"""Seconds between two looks at the free space."""
 
 
 class Settings(Struct, frozen=True):
@@ -88,6 +92,12 @@ class Writer:
     def signed(self) -> bool:
         """Whether checkpoints are signed; without, a cut at the end can only be seen from outside."""
         return self._signer is not None
+
+    @property
+    def tick_seconds(self) -> float:
+        """How often `tick` must be called for every promise to be kept."""
+        promises = self._settings.promises
+        return min(_LONGEST_TICK, promises.heartbeat_seconds / 2, promises.checkpoint_seconds / 2)
 
     @property
     def reserves(self) -> bool:

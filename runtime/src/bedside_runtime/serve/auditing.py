@@ -12,6 +12,7 @@ from bedside_runtime.audit.reading import EVENT
 from bedside_runtime.audit.record import Event
 from bedside_runtime.errors import AuditUnavailable
 from bedside_runtime.loading import Loaded
+from bedside_runtime.serve.lifecycle import Readiness
 from bedside_runtime.serve.logs import EventLog
 from bedside_runtime.service import NoRecord, Recorder
 
@@ -27,6 +28,7 @@ class Auditing:
         self._log = log
         self._on_latch = on_latch
         self._recorder: AuditRecorder | None = None
+        self._followed: Readiness | None = None
 
     @property
     def detail(self) -> str:
@@ -62,6 +64,16 @@ class Auditing:
         """Record a change of the process, where there is a log."""
         if self._recorder is not None:
             await self._recorder.changed(event, reason)
+
+    async def follow(self, readiness: Readiness) -> None:
+        """Record that the process became ready or unready, or unready for another reason; nothing where it did not."""
+        if self._recorder is None or readiness == self._followed:
+            return
+        self._followed = readiness
+        if readiness.ready:
+            await self.changed("ready")
+        else:
+            await self.changed("not-ready", readiness.reason)
 
     async def close(self) -> bool:
         """Write what waits, end the segment with a checkpoint. Returns whether all of it is durable."""

@@ -17,6 +17,7 @@ _ADDED: Final = frozenset({"counter", "histogram"})
 
 GAUGES: Final[Mapping[str, Callable[[float, float], float]]] = MappingProxyType(
     {
+        "bedside_audit_info": max,
         "bedside_authentication_keys_current": min,
         "bedside_build_info": max,
         "bedside_load_seconds": max,

@@ -95,6 +95,12 @@ class Metrics:
             lambda: float(audit.unrecorded),
         )
         self.registry.register(unrecorded)
+        self._audit_info = Gauge(
+            "bedside_audit_info",
+            "1; how answers are recorded, and whether anybody is answered while they cannot be.",
+            ["payload", "signed", "on_failure"],
+            registry=self.registry,
+        )
         states = [str(state) for state in State]
         self._state = Enum("bedside_state", "Where the process is.", states=states, registry=self.registry)
         self._load = Gauge("bedside_load_seconds", "From start to ready.", registry=self.registry)
@@ -141,6 +147,9 @@ class Metrics:
         self._waiting.set_function(lambda: float(working.waiting))
         self._build.labels(contract.name, contract.version, f"sha256:{digest}", __version__).set(1)
         self._load.set(seconds)
+        if contract.audit is not None:
+            audit = contract.audit
+            self._audit_info.labels(audit.payload, str(audit.signed).lower(), audit.on_failure).set(1)
         for band in contract.output.bands:
             self._predictions.show(band.name)
         for item in contract.inputs:

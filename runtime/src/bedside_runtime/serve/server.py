@@ -94,6 +94,7 @@ class Process:
         self._entrance.opened(servers[0], self, self._log)
         beside = [
             asyncio.create_task(_sweep(servers)),
+            asyncio.create_task(self._follow_readiness()),
             asyncio.create_task(self._guard.watch(self._log, lambda: _end_outdated(servers[0]))),
             asyncio.create_task(self._load_and_check(stop)),  # 2
         ]
@@ -143,10 +144,10 @@ class Process:
             await self._self_checks(loaded.contract.serve.self_check_seconds)
         except BedsideRuntimeError as error:
             self._fail(error.code, error.exit_code)
-            await self._auditing.changed("not-ready", error.code)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - an outer boundary: model code may raise or exit
             self._log.error("load-failed", error=type(error).__name__)
             self._fail("load-failed", 3)
+        await self._auditing.follow(self._lifecycle.readiness())
         await asyncio.sleep(self._settings.failed_exit_seconds)
         stop.set()
 
@@ -201,7 +202,7 @@ class Process:
         self._lifecycle.ready(service)
         self._metrics.entered(State.READY)
         digest, cases = f"sha256:{loaded.digest}", len(loaded.cases)
-        await self._auditing.changed("ready")
+        await self._auditing.follow(self._lifecycle.readiness())
         self._log.info("ready", release=loaded.contract.ref, digest=digest, cases=cases, seconds=round(seconds, 3))
 
     def _asking(self, loaded: loading.Loaded) -> Asking:
@@ -215,6 +216,13 @@ class Process:
             await service.self_check()
             self._lifecycle.checked()
             await asyncio.sleep(period)  # in which the service may have failed for another reason
+
+    async def _follow_readiness(self) -> None:
+        """Have every change of readiness recorded, whatever it comes from."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            if self._lifecycle.state is State.READY:
+                await self._auditing.follow(self._lifecycle.readiness())
 
     def _fail(self, code: str, exit_code: int) -> None:
         self._lifecycle.fail(code)
