@@ -17,20 +17,30 @@ from bedside_runtime.errors import AuditUnavailable
 SETTINGS = Settings(record.Promises(50, 60.0, 30.0), segment_bytes=6_000, reserve_bytes=4_096, low_water_bytes=0)
 
 
-def main(directory: Path, boot: str, start: int, count: int) -> int:
+def opened(directory: Path, boot: str) -> Writer:
     release = "sha256:" + "ab" * 32
     identity = record.Identity("icu", "1.0.0", release, None, directory.name, boot)
+    keeping = KeepsNothing([], release, None)
+    writer = Writer(PosixDisk(directory), identity, SETTINGS, SystemClock(), keeping=keeping)
+    writer.open()
+    return writer
+
+
+def append(writer: Writer, numbers: range) -> list[str]:
+    names = [f"r-{number}" for number in numbers]
+    writer.append([canonical.encode({"kind": "prediction", "request": name}) for name in names])
+    return names
+
+
+def main(directory: Path, boot: str, start: int, count: int) -> int:
     try:
-        keeping = KeepsNothing([], release, None)
-        writer = Writer(PosixDisk(directory), identity, SETTINGS, SystemClock(), keeping=keeping)
-        writer.open()
+        writer = opened(directory, boot)
         number = start
         while not count or number < start + count:
-            group = range(number, number + 1 + number % 3)
-            writer.append([canonical.encode({"kind": "prediction", "request": f"r-{item}"}) for item in group])
-            for item in group:
-                print(f"r-{item}", flush=True)
-            number += len(group)
+            for name in append(writer, range(number, number + 1 + number % 3)):
+                print(name, flush=True)
+                number += 1
+            writer.tick(ready=True)
         writer.close()
     except (AuditUnavailable, OSError):
         return 4

@@ -223,8 +223,8 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def _fallocate(descriptor: int, end: int) -> None:
-    """fallocate(2), which Python has only in the form that makes the file longer."""
-    done = _LIBC.fallocate(descriptor, _KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(end))
-    if done != 0:
+    """fallocate(2), which Python has only in the form that makes the file longer; made again after a signal."""
+    while _LIBC.fallocate(descriptor, _KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(end)) != 0:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
