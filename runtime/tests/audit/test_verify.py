@@ -1,5 +1,6 @@
 import copy
 import itertools
+import json
 import os
 import random
 import time
@@ -8,12 +9,14 @@ import tracemalloc
 import pytest
 from logs import POD, Writer, Written, a_log, judge
 
+from bedside_runtime import canonical
 from bedside_runtime.audit import record
-from bedside_runtime.audit.chain import MAX_RECORD, Head
+from bedside_runtime.audit.chain import MAX_RECORD, START, Head, link
 from bedside_runtime.audit.lines import Lines
 from bedside_runtime.audit.notes import Checkpoint, origin
 from bedside_runtime.audit.verify import Segment, Verdict, _Found, _Walk, verify
 
+LONG = os.environ.get("BEDSIDE_FAULTS") == "long"
 LOG = a_log(200, segments=1)
 NAME = "boot1-00000000.jsonl"
 KEPT = Checkpoint(origin(POD), LOG.head)
@@ -48,20 +51,24 @@ def _any_clean_log(rng: random.Random) -> Written:
     return writer.written()
 
 
-def _states() -> tuple[list[_Walk], list[bytes]]:
-    """The walk before every line of LOG, so that a change in line n need not be met by reading n lines again."""
+def _states(*kept: Checkpoint) -> tuple[list[_Walk], list[bytes], list[int]]:
+    """The walk before every line of LOG, so that a change in line n need not be met by reading n lines again.
+
+    With the lines and their offsets.
+    """
     lines = LOG.lines(NAME)
     states = []
     for number in range(len(lines)):
-        walk = _Walk(None, [], None, partial=False)
+        walk = _Walk(None, kept, None, partial=False)
         walk.segment(Segment(NAME, 0, [b"".join(lines[:number])]))
         walk._held_back = None
         states.append(walk)
-    return states, lines
+    return states, lines, list(itertools.accumulate(map(len, lines), initial=0))
 
 
 def _go_on(state: _Walk, data: bytes, offset: int) -> Verdict:
     walk = copy.copy(state)
+    walk._kept = list(state._kept)
     try:
         walk.lines(Lines([data], offset))
         walk.end()
@@ -71,20 +78,19 @@ def _go_on(state: _Walk, data: bytes, offset: int) -> Verdict:
 
 
 def _bits(line: bytes) -> range:
-    """Every bit in `make faults`; every ninth one, so that all eight of a byte have their turn, elsewhere."""
-    return range(0, len(line) * 8, 1 if os.environ.get("BEDSIDE_FAULTS") == "long" else 9)
+    """Every bit in `make faults`; every 17th one, so that all eight of a byte have their turn, elsewhere."""
+    return range(0, len(line) * 8, 1 if LONG else 17)
 
 
 def test_every_single_flipped_bit_is_found_and_never_taken_for_a_torn_tail() -> None:
-    states, lines = _states()
-    offset = 0
-    for state, line, following in zip(states, lines, [*lines[1:], b""], strict=True):
+    states, lines, offsets = _states()
+    for number, (state, line) in enumerate(zip(states, lines, strict=True)):
+        following = b"".join(lines[number + 1 : number + 2])
         for at in _bits(line):
             flipped = bytearray(line)
             flipped[at // 8] ^= 1 << at % 8
-            verdict = _go_on(state, bytes(flipped) + following, offset)
-            assert verdict is Verdict.ALTERED, (offset, at)
-        offset += len(line)
+            verdict = _go_on(state, bytes(flipped) + following, offsets[number])
+            assert verdict is Verdict.ALTERED, (number, at)
 
 
 @pytest.mark.parametrize("at", range(0, len(LOG.files[NAME]) * 8, 60_013))
@@ -126,7 +132,14 @@ def test_every_inserted_record_is_found() -> None:
         assert report.place.record == number
 
 
-def test_every_swap_of_two_records_is_found() -> None:
+def test_every_swap_of_any_two_of_two_hundred_records_is_found() -> None:
+    states, lines, offsets = _states()
+    for one, other in itertools.combinations(range(200), 2):
+        verdict = _go_on(states[one], lines[other] + lines[one + 1 if other > one + 1 else one], offsets[one])
+        assert verdict is (Verdict.GAP if one else Verdict.ALTERED), (one, other)
+
+
+def test_a_swap_of_two_records_is_found_at_the_first() -> None:
     lines = a_log(40).lines(NAME)
     for one, other in itertools.combinations(range(40), 2):
         swapped = list(lines)
@@ -147,6 +160,33 @@ def test_truncation_at_every_byte_is_found_against_a_checkpoint_and_is_a_torn_ta
         without = Verdict.ALTERED if size < first else Verdict.INTACT if whole else Verdict.TORN_TAIL
         assert judge(cut).verdict is without
         assert judge(cut, checkpoints=[kept]).verdict is Verdict.TRUNCATED
+
+
+def test_two_hundred_records_cut_at_every_byte_are_told_from_a_torn_tail_by_a_checkpoint() -> None:
+    """Every byte in `make faults`; every 61st one, and around every newline, elsewhere."""
+    (without, lines, offsets), (against, _, _) = _states(), _states(KEPT)
+    for number, line in enumerate(lines):
+        for size in range(0, len(line), 1) if LONG else {0, 1, *range(2, len(line), 61), len(line) - 1}:
+            expected = Verdict.TORN_TAIL if size else Verdict.INTACT
+            if number or size:
+                alone = _go_on(without[number], line[:size], offsets[number])
+                assert alone is (expected if number else Verdict.ALTERED), (number, size)
+            assert _go_on(against[number], line[:size], offsets[number]) is Verdict.TRUNCATED, (number, size)
+
+
+def test_a_chain_made_anew_from_any_record_on_contradicts_the_checkpoint() -> None:
+    """Whoever alters a record can hash everything behind it again; what was kept elsewhere stays as it is."""
+    items = [json.loads(line) for line in LOG.lines(NAME)]
+    for number in range(0, 200, 1 if LONG else 9):
+        writer = Writer()
+        writer.files, writer.head, writer.mono = {NAME: bytearray()}, START, 0
+        for item in items:
+            forged = item["body"] | ({"value": 0.75} if item["seq"] == number else {})
+            line, writer.head = link(writer.head, canonical.encode(forged), item["time"], item["mono"])
+            writer.files[NAME] += line
+        files = writer.written().files
+        assert judge(files).verdict in ({Verdict.INTACT} if number else {Verdict.INTACT, Verdict.ALTERED})
+        assert judge(files, checkpoints=[KEPT]).verdict is Verdict.ALTERED
 
 
 def test_a_tail_with_sectors_that_never_arrived_is_a_torn_tail() -> None:

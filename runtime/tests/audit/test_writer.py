@@ -1,6 +1,7 @@
 import errno
 import itertools
 import os
+import random
 from dataclasses import dataclass
 
 import pytest
@@ -8,7 +9,7 @@ from logs import POD, RELEASE, judge
 from simulated import PowerCut, SimulatedDisk
 
 from bedside_runtime import canonical
-from bedside_runtime.audit import record
+from bedside_runtime.audit import notes, record
 from bedside_runtime.audit.chain import MAX_GROUP
 from bedside_runtime.audit.privacy import KeepsNothing
 from bedside_runtime.audit.record import Position
@@ -16,6 +17,7 @@ from bedside_runtime.audit.verify import Report, Verdict
 from bedside_runtime.audit.writer import Settings, Writer
 from bedside_runtime.errors import AuditUnavailable, AuditUnreadable
 
+LONG = os.environ.get("BEDSIDE_FAULTS") == "long"
 SMALL = Settings(record.Promises(8, 60.0, 30.0), segment_bytes=4_000, reserve_bytes=1_000, low_water_bytes=1_000)
 
 
@@ -37,9 +39,16 @@ def body(number: int) -> bytes:
     return canonical.encode({"kind": "prediction", "request": f"r-{number}"})
 
 
-def writer(disk: SimulatedDisk, settings: Settings = SMALL, clock: SetClock | None = None, boot: str = "b0") -> Writer:
+def writer(
+    disk: SimulatedDisk,
+    settings: Settings = SMALL,
+    clock: SetClock | None = None,
+    boot: str = "b0",
+    signer: notes.Signer | None = None,
+) -> Writer:
     identity = record.Identity("icu", "1.0.0", RELEASE, None, POD, boot)
-    return Writer(disk, identity, settings, clock or SetClock(), keeping=KeepsNothing([], RELEASE, None))
+    keeping = KeepsNothing([], RELEASE, None)
+    return Writer(disk, identity, settings, clock or SetClock(), keeping=keeping, signer=signer)
 
 
 def opened(disk: SimulatedDisk, settings: Settings = SMALL, clock: SetClock | None = None, boot: str = "b0") -> Writer:
@@ -48,8 +57,13 @@ def opened(disk: SimulatedDisk, settings: Settings = SMALL, clock: SetClock | No
     return made
 
 
-def judged(disk: SimulatedDisk) -> Report:
-    return judge(dict(sorted(disk.files().items(), key=lambda item: item[0].split("-")[-1])))
+def judged(disk: SimulatedDisk, *, signed: bool = False) -> Report:
+    trusted = None
+    if signed:
+        from keys import signer, trust
+
+        trusted = trust(signer())
+    return judge(dict(sorted(disk.files().items(), key=lambda item: item[0].split("-")[-1])), trust=trusted)
 
 
 def requests(disk: SimulatedDisk) -> list[str]:
@@ -285,8 +299,55 @@ def test_the_power_may_be_cut_at_any_operation() -> None:
         disk, acknowledged = SimulatedDisk(fail_at=fail_at, how="power-cut"), []
         with pytest.raises(PowerCut):
             _life(disk, acknowledged)
-        for found in itertools.islice(disk.after_power_cut(), 40):
+        for found in itertools.islice(disk.after_power_cut(), None if LONG else 12):
             _survives(found, acknowledged)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_no_life_however_it_ended_looks_like_tampering(signed: bool) -> None:
+    """Clean logs by the real writer: 1,000 in `make faults`, with starts, rotations, steps of the clock and crashes."""
+    for seed in range(500 if LONG else 60):
+        rng = random.Random(seed)
+        disk, acknowledged = SimulatedDisk(), list[str]()
+        for boot in range(rng.randint(1, 4)):
+            disk = _any_life(disk, f"b{boot}", rng, acknowledged, signed=signed)
+        found = judged(disk, signed=signed)
+        assert found.verdict in {Verdict.INTACT, Verdict.TORN_TAIL} or not disk.files(), (seed, found)
+        assert requests(disk)[: len(acknowledged)] == acknowledged or set(acknowledged) <= set(requests(disk)), seed
+
+
+def _any_life(
+    disk: SimulatedDisk, boot: str, rng: random.Random, acknowledged: list[str], *, signed: bool
+) -> SimulatedDisk:
+    """One start to one of all the ends there are; returns the disk that the next start finds."""
+    clock = SetClock(second=rng.randint(0, 59))
+    disk.fail_at = len(disk.operations) + rng.randint(0, 80) if rng.random() < 0.7 else None
+    disk.how = rng.choice(["power-cut", "EIO", "ENOSPC", "short"])
+    try:
+        log = writer(disk, SMALL, clock, boot, signer=_signer() if signed else None)
+        log.open()
+        for _ in range(rng.randint(0, 12)):
+            names = [f"r-{boot}-{clock.micros}-{number}" for number in range(rng.randint(1, 9))]
+            log.append([canonical.encode({"kind": "prediction", "request": name}) for name in names])
+            acknowledged += names
+            clock.micros += rng.choice([1, 1_000, 40_000_000])
+            clock.second = rng.randint(0, 59)
+            log.tick(ready=rng.random() < 0.5)
+        if rng.random() < 0.7:
+            log.close()
+    except (AuditUnavailable, PowerCut):
+        pass
+    disk.fail_at = None
+    if rng.random() < 0.5:
+        return rng.choice(list(itertools.islice(disk.after_power_cut(), 200)))
+    return SimulatedDisk.of({name: bytes(item.data) for name, item in disk.entries.items()})
+
+
+def _signer() -> notes.Signer:
+    pytest.importorskip("cryptography", reason="signed checkpoints need the extra `audit`")
+    from keys import signer
+
+    return signer()
 
 
 def test_after_a_failed_sync_nothing_is_tried_again() -> None:
