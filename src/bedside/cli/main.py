@@ -2,9 +2,10 @@
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import Final, NoReturn
 
 import click
@@ -84,8 +85,17 @@ def run(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    """End as at Ctrl-C: containers are removed, scratch directories too. Once; `timeout` sends its signal twice."""
+    signal.signal(number, lambda *_: None)
+    raise KeyboardInterrupt
+
+
 def main() -> NoReturn:
     """Entry point of the command."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # under nohup it is ignored, and stays so
+            signal.signal(number, _interrupt)
     code = run()
     try:
         sys.stdout.flush()
