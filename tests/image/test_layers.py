@@ -83,6 +83,17 @@ def test_what_was_compressed_is_read_again_whole(layout: Layout, size: int) -> N
     assert len(b"".join(layers.uncompressed(layout, layer.descriptor))) % 10240 == 0
 
 
+@pytest.mark.parametrize("size", [1, 7, 512, 10_240, 1 << 20])
+def test_a_stream_of_chunks_is_read_in_any_portion(size: int) -> None:
+    data = os.urandom(100_003)
+    cuts = (data[:3], data[3:5000], data[5000:5001], data[5001:])
+    stream = layers.TarStream(iter(cuts))
+    portions = list(iter(lambda: stream.read(size), b""))
+    assert b"".join(portions) == data
+    assert {len(portion) for portion in portions[:-1]} <= {size}
+    assert layers.TarStream(iter(cuts)).read() == data
+
+
 def test_a_flipped_byte_in_a_compressed_layer_is_found_while_it_is_read(layout: Layout) -> None:
     layer = layers.write({"data": File(os.urandom(100_000))}, layout)
     path = layout.path(layer.descriptor.digest)

@@ -263,21 +263,22 @@ class TarStream(io.RawIOBase):
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         super().__init__()
-        self._chunks, self._held = chunks, b""
+        self._chunks, self._held, self._taken = chunks, b"", 0
 
     def readable(self) -> bool:
         """Always."""
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to ``size`` bytes, fewer only at the end."""
+        """Return up to ``size`` bytes, fewer only at the end; what is left of a chunk is not copied."""
         parts, missing = [], size if size >= 0 else (1 << 62)
         while missing:
-            if not self._held:
-                self._held = next(self._chunks, b"")
+            if self._taken == len(self._held):
+                self._held, self._taken = next(self._chunks, b""), 0
                 if not self._held:
                     break
-            part, self._held = self._held[:missing], self._held[missing:]
+            part = self._held[self._taken : self._taken + missing]
+            self._taken += len(part)
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
