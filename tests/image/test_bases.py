@@ -118,6 +118,24 @@ def test_a_root_file_system_becomes_an_image_whose_digest_follows_from_it(tmp_pa
     assert found.tools == ("apt",)
 
 
+def test_what_an_earlier_bedside_made_of_the_same_file_is_not_taken(
+    tmp_path: Path, cache: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = root_file_system(tmp_path / "root.tar", "usr/bin/python3.11")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(bases, "_FORMAT", bases._FORMAT - 1)
+        earlier.setattr(bases, "SEARCH", ("/usr/bin",))  # one of the things that it did otherwise
+        before = find(path, cache)
+    assert find(path, cache).base.digest == find(path, layouts.create(tmp_path / "new")).base.digest
+    assert find(path, cache).base.digest != before.base.digest
+
+
+def test_a_conversion_that_gives_other_bytes_than_before_has_another_format(tmp_path: Path, cache: Layout) -> None:
+    """Where this fails, raise `bases._FORMAT` and put the new config here: else two machines give two images."""
+    found = find(root_file_system(tmp_path / "root.tar", "usr/bin/python3.11"), cache)
+    assert (bases._FORMAT, str(found.manifest.config.digest)[:19]) == (2, "sha256:1af66528203b")
+
+
 def test_an_archive_gives_the_layers_and_the_config_of_its_image(layout: Layout, tmp_path: Path, cache: Layout) -> None:
     written = write(layout, PYTHON, {"etc/y": File(b"2")})
     archive.write(layout, written, tmp_path / "both.tar")

@@ -5,6 +5,7 @@ again. A tag is refused: what it names tomorrow is another image than what was p
 """
 
 import hashlib
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ SEARCH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "
 
 TOOLS: Final = ("sh", "bash", "dash", "busybox", "apt", "apt-get", "apk", "dnf", "pip", "pip3", "curl", "wget")
 """Programs that a production image is better without; an image says which of them its base brings."""
+
+_FORMAT: Final = 2
+"""Raised whenever the same file becomes another image than before: what an earlier bedside kept is not taken then."""
 
 Repositories: TypeAlias = Callable[[Reference], AbstractContextManager[Repository]]
 
@@ -151,8 +155,9 @@ def pinned(source: str, repositories: Repositories) -> Reference:
 
 
 def _archive(path: Path, platform: Platform, cache: Layout) -> Descriptor:
-    """Bring the image in a tar file into ``cache``; named by the file's digest, so that it is converted once."""
-    name = f"file-{_sha256(path)}-{str(platform).replace('/', '-')}"
+    """Bring the image in a tar file into ``cache``; named by all that decides its bytes, so that it is converted once."""
+    how = f"{_FORMAT}-{zlib.ZLIB_RUNTIME_VERSION}-{layers.LEVEL}"
+    name = f"file-{_sha256(path)}-{str(platform).replace('/', '-')}-{how}"
     for item in cache.index().manifests:
         if item.annotations.get(oci.REF_NAME) == name:
             return item
