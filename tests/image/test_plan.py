@@ -120,5 +120,14 @@ def test_a_release_of_another_machine_is_refused(released: Contract, machine: st
     assert "x86_64" in refused.value.remedy
 
 
+def test_an_image_for_gpus_stands_on_a_slim_base_as_an_engine_s_does_and_else_on_a_distroless_one(
+    released: Contract,
+) -> None:
+    for_gpus = msgspec.structs.replace(released, accelerator="cuda")
+    assert plans.default_base(released, through_engine=False) == plans.DEFAULT_BASE
+    assert plans.default_base(for_gpus, through_engine=False) == plans.DEFAULT_DOCKERFILE_BASE
+    assert plans.default_base(released, through_engine=True) == plans.DEFAULT_DOCKERFILE_BASE
+
+
 def test_build_metadata_of_a_version_has_a_place_in_a_tag(released: Contract) -> None:
     assert planned(msgspec.structs.replace(released, version="1.0.0+gpu")).name.endswith(":1.0.0_gpu")

@@ -11,7 +11,7 @@ from bedside.errors import UsageError
 from bedside.image import layout as layouts
 from bedside.image import plan
 from bedside.image.engines import DIALECTS, Engine
-from bedside.release.reading import Release, open_release
+from bedside.release.reading import open_release
 from bedside.stages.build import Means, Named, build, check
 from bedside.stages.dockerfile import Wanted
 
@@ -67,7 +67,7 @@ def command(
     engine = _engine(wanted_engine, source)
     certificates, pip_conf = wiring.installing()
     wanted = Wanted(_epoch(), not no_cache, installer, certificates, pip_conf, ca_file, plain_http)
-    base = source or _base(opened, engine)
+    base = source or plan.default_base(contract, through_engine=engine is not None)
     builder = wiring.builder(ca_file=ca_file, plain_http=plain_http)
     if check_it:
         with console.steps() as on_step:
@@ -96,11 +96,6 @@ def _engine(wanted: str, source: str | None) -> Engine | None:
             remedy="Name HOST/REPOSITORY@sha256:...; or assemble the image: --engine assembled.",
         )
     return None if local else wiring.engine(wanted)
-
-
-def _base(release: Release, engine: Engine | None) -> str:
-    slim = engine is not None or release.contract.accelerator == "cuda"
-    return plan.DEFAULT_DOCKERFILE_BASE if slim else plan.DEFAULT_BASE
 
 
 def _epoch() -> int | None:

@@ -193,6 +193,12 @@ def platform(contract: Contract) -> Platform:
     return Platform(architecture=_ARCHITECTURES[machine], os="linux")
 
 
+def default_base(contract: Contract, *, through_engine: bool) -> str:
+    """Return what an image stands on where nobody names a base: distroless, but for GPUs and for an engine's build."""
+    slim = through_engine or contract.accelerator == "cuda"
+    return DEFAULT_DOCKERFILE_BASE if slim else DEFAULT_BASE
+
+
 def minor(contract: Contract) -> str:
     """Return the Python that a release needs, without its patch level: ``3.11``."""
     return ".".join(contract.environment.python.split(".")[:2])
