@@ -102,7 +102,7 @@ class Workshop:
             layout, image = self.layout(release)
             tag = f"{self.registry}/icu/mortality:{digest[:12]}"
             plain = ["--plain-http"] if self.registry.startswith(("127.", "localhost")) else []
-            assert run(["push", str(layout), tag, *plain]) == 0
+            assert run(["push", str(layout), tag, "--unproven", *plain]) == 0
             self.images[digest] = f"{self.registry}/icu/mortality@{image}"
         return self.images[digest]
 

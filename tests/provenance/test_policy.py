@@ -49,7 +49,7 @@ def test_a_whole_policy_is_read() -> None:
 
 def test_what_is_left_out_is_the_safe_choice() -> None:
     found = read("schema = 1")
-    assert found.attestations == (statements.SBOM, statements.PROVENANCE, statements.SCAN)
+    assert found.attestations == (statements.SBOM, statements.PROVENANCE, statements.SCAN, statements.PROOF)
     assert (found.signatures, found.any_repository, found.accept_unsigned) == (1, False, False)
 
 

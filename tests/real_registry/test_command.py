@@ -31,7 +31,7 @@ def _logged_in(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def _arguments(server: Server, layout: Layout, name: str, *options: str, tag: str = "1.0.0") -> list[str]:
     target = f"{server.host}/{name}:{tag}"
-    return ["push", str(layout.directory), target, "--ca-file", str(server.ca_file), *options]
+    return ["push", str(layout.directory), target, "--unproven", "--ca-file", str(server.ca_file), *options]
 
 
 def _push(server: Server, layout: Layout, name: str, *options: str, tag: str = "1.0.0") -> int:
@@ -144,7 +144,8 @@ def test_a_certificate_of_another_authority_is_refused(
     other.mkdir()
     Authority(other)
     for trusted in ([], ["--ca-file", str(other / "ca.crt")]):
-        assert run(["push", str(layout.directory), f"{server.host}/{repository_name}:1.0.0", *trusted]) == 4
+        target = f"{server.host}/{repository_name}:1.0.0"
+        assert run(["push", str(layout.directory), target, "--unproven", *trusted]) == 4
         said = capsys.readouterr().err
         assert f"the certificate of {server.host} is not trusted here" in said
         assert "--ca-file" in said
@@ -191,7 +192,7 @@ def _standing_still(server: Server, layout: Layout, name: str, auth_file: Path) 
         server.auth_file(auth_file, host=f"127.0.0.1:{wire.port}")
         wire.stall(Way.THERE, len(LARGE) // 2)
         target = f"127.0.0.1:{wire.port}/{name}:1.0.0"
-        command = [*BEDSIDE, "push", str(layout.directory), target, "--ca-file", str(server.ca_file)]
+        command = [*BEDSIDE, "push", str(layout.directory), target, "--unproven", "--ca-file", str(server.ca_file)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
             try:
                 assert wire.stalled.wait(30)
@@ -208,7 +209,7 @@ def test_a_push_that_somebody_ends_midway_names_nothing_and_is_repeated(
     with _standing_still(server, layout, repository_name, tmp_path / "auth.json") as child:
         child.send_signal(how)
         out, err = child.communicate(timeout=30)
-    assert (child.returncode, out) == (130 if how is signal.SIGINT else -how, "")
+    assert (child.returncode, out) == (-how if how is signal.SIGKILL else 130, "")
     assert "Traceback" not in err
     assert _tag(server, repository_name) is None
     server.auth_file(tmp_path / "auth.json")

@@ -24,7 +24,7 @@ from bedside.image.transport import Session
 from bedside.provenance import cosign, dsse, statements
 from bedside.provenance.keyless import Keyless
 from bedside.provenance.policy import Identity, TrustedKey, TrustPolicy
-from bedside.stages import trust
+from bedside.stages import evidence, trust
 from bedside.stages.push import push
 from bedside.stages.sign import sign_image
 
@@ -221,10 +221,60 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_sign_and_verify_as_a_person_types_them(
-    keys: Path, place: InLayout, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def proven(place: InLayout) -> InLayout:
+    evidence.leave_statement(place, proof(place, "PASSED"))
+    return place
+
+
+def proof(place: InLayout, result: str) -> bytes:
+    return statements.encode(place.descriptor.digest, "icu", statements.PROOF, {"result": result})
+
+
+def test_an_image_that_nobody_proved_is_neither_signed_nor_pushed(
+    keys: Path, place: InLayout, registry: simulated_registry.Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = str(place._layout.directory)
+    sign = ["sign", where, "--key", str(keys / "cosign.key"), "--for", HERE]
+    push = ["push", where, f"{registry.host}/icu:1.2.0", "--plain-http"]
+    for command in (sign, push):
+        assert run(command) == 1
+        said = capsys.readouterr().err
+        assert f"{place.descriptor.digest} is not proven: no record of a proof lies beside it" in said
+        assert "bedside build" in said
+    other = statements.encode("sha256:" + "0" * 64, "icu", statements.PROOF, {"result": "PASSED"})
+    evidence.leave_statement(place, other)
+    assert run(sign) == 1
+    evidence.leave_statement(place, proof(place, "FAILED"))
+    for command in (sign, push):
+        capsys.readouterr()
+        assert run(command) == 1
+        assert "says that its proof failed" in capsys.readouterr().err
+    assert registry.seen == []
+    assert [item.suffix for item in place.beside()] == [None]
+    evidence.leave_statement(place, proof(place, "PASSED"))
+    assert run(sign) == 0
+    assert run(push) == 0
+
+
+def test_what_is_no_model_s_image_is_pushed_where_somebody_says_so_and_a_policy_is_not_content(
+    keys: Path, place: InLayout, registry: simulated_registry.Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sign_image(place, f"{registry.host}/icu", ALICE)
+    trust = keys / "proven.toml"
+    trust.write_text((keys / "trust.toml").read_text().replace("= []", '= ["proof"]'))
+    push = ["push", str(place._layout.directory), f"{registry.host}/icu:1.2.0", "--plain-http", "--unproven"]
+    assert run([*push, "--trust", str(trust)]) == 3
+    assert registry.seen == []
+    capsys.readouterr()
+    assert run(push) == 0
+    assert "nothing shows that this image answers as validated" in capsys.readouterr().err
+
+
+def test_sign_and_verify_as_a_person_types_them(
+    keys: Path, proven: InLayout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, where = proven, str(proven._layout.directory)
     assert run(["verify", where, "--trust", str(keys / "trust.toml")]) == 3
     assert "nobody signed this image" in capsys.readouterr().err
     assert run(["sign", where, "--key", str(keys / "bob.pem"), "--for", HERE]) == 0
@@ -234,7 +284,7 @@ def test_sign_and_verify_as_a_person_types_them(
     capsys.readouterr()
     assert run(["verify", where, "--trust", str(keys / "trust.toml"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said == {"digest": place.descriptor.digest, "signers": ["alice"], "statements": []}
+    assert said == {"digest": place.descriptor.digest, "signers": ["alice"], "statements": [statements.PROOF]}
 
 
 @pytest.mark.parametrize(
@@ -248,25 +298,26 @@ def test_sign_and_verify_as_a_person_types_them(
     ],
 )
 def test_what_cannot_be_signed_with_is_said(
-    keys: Path, place: InLayout, arguments: list[str], code: int, said: str,
+    keys: Path, proven: InLayout, arguments: list[str], code: int, said: str,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(keys)
-    assert run(["sign", str(place._layout.directory), *arguments]) == code
+    assert run(["sign", str(proven._layout.directory), *arguments]) == code
     assert said in capsys.readouterr().err
 
 
 def test_an_encrypted_key_without_a_password_and_without_a_person_is_refused(
-    keys: Path, place: InLayout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    keys: Path, proven: InLayout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COSIGN_PASSWORD")
-    assert run(["sign", str(place._layout.directory), "--key", str(keys / "cosign.key"), "--for", HERE]) == 2
+    assert run(["sign", str(proven._layout.directory), "--key", str(keys / "cosign.key"), "--for", HERE]) == 2
     assert "COSIGN_PASSWORD" in capsys.readouterr().err
 
 
 def test_an_image_in_a_registry_is_signed_where_it_is(
-    keys: Path, place: InLayout, registry: simulated_registry.Registry, repository: Repository
+    keys: Path, proven: InLayout, registry: simulated_registry.Registry, repository: Repository
 ) -> None:
+    place = proven
     push(place._layout, place.descriptor, Reference(registry.host, "icu", "1.2.0"), repository)
     target = [f"{registry.host}/icu@{place.descriptor.digest}", "--plain-http"]
     assert run(["sign", *target, "--key", str(keys / "cosign.key")]) == 0
@@ -275,8 +326,9 @@ def test_an_image_in_a_registry_is_signed_where_it_is(
 
 
 def test_a_push_sends_nothing_of_an_image_that_is_not_trusted_where_it_is_going(
-    keys: Path, place: InLayout, registry: simulated_registry.Registry, capsys: pytest.CaptureFixture[str]
+    keys: Path, proven: InLayout, registry: simulated_registry.Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    place = proven
     where, target = str(place._layout.directory), f"{registry.host}/icu:1.2.0"
     command = ["push", where, target, "--plain-http", "--trust", str(keys / "trust.toml")]
     assert run(command) == 3

@@ -12,6 +12,7 @@ from bedside.image.layout import Layout, open_layout
 from bedside.image.oci import Descriptor
 from bedside.image.reference import Reference
 from bedside.image.uploading import How
+from bedside.stages import record
 from bedside.stages import trust as trusting
 from bedside.stages.push import Pushed, Watch, push
 
@@ -24,6 +25,7 @@ from bedside.stages.push import Pushed, Watch, push
 @click.option("--move-tag", is_flag=True, help="Let a tag that is no version go from another image to this one.")
 @click.option("--plain-http", is_flag=True, help="Talk without TLS; for a registry on this machine only.")
 @click.option("--trust", type=click.Path(path_type=Path), help="Trust policy that the image must satisfy: trust.toml.")
+@click.option("--unproven", is_flag=True, help="Push what nobody proved, such as a base; it is said every time.")
 @click.option("--json", "as_json", is_flag=True, help="Write the result to stdout as JSON.")
 def command(
     layout: Path,
@@ -33,17 +35,23 @@ def command(
     move_tag: bool,
     plain_http: bool,
     trust: Path | None,
+    unproven: bool,
     as_json: bool,
 ) -> None:
     """Push the image in LAYOUT, with its signatures and statements, to REFERENCE.
 
-    REFERENCE is HOST/REPOSITORY:TAG. Layers that the registry has are not sent. The tag is written last, after the
+    REFERENCE is HOST/REPOSITORY:TAG. An image without the record of its proof, which `bedside build` leaves beside it,
+    is refused before anything is sent. Layers that the registry has are not sent. The tag is written last, after the
     image was read back by digest; a tag that names another image is left alone. With --trust nothing is sent of an
     image that the policy does not trust in that repository. Interrupted: run it again. Prints
     HOST/REPOSITORY@sha256:..., which is what manifests name. Credentials are those of `podman login` or `docker login`.
     """
     target = Reference.parse(reference)
     opened = open_layout(layout)
+    if unproven:
+        console.note("warning: nothing shows that this image answers as validated")
+    else:
+        record.demand(InLayout(opened, opened.find(image)))
     if trust is not None:
         _demand(opened, opened.find(image), target, trust)
     reached = wiring.repository(target, ca_file=ca_file, plain_http=plain_http, on_wait=console.note)

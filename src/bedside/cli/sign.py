@@ -11,6 +11,7 @@ from bedside.errors import KeyInvalid, UsageError
 from bedside.image.reference import Reference
 from bedside.provenance.keyless import Keyless, Sigstore
 from bedside.provenance.keys import Signer
+from bedside.stages import record
 from bedside.stages import sign as stage
 from bedside_runtime.contract import FILE_NAME
 
@@ -49,7 +50,8 @@ def command(
     A release gets contract.sig in the format of OpenSSF model signing. An image is signed as cosign signs it, and with
     it the statements that `bedside build`, `scan` and `sbom` left beside it in the layout; `bedside push` takes them
     along. In a registry only the image and what --statement names are signed: what else stands there, anybody who may
-    push could have put there. COSIGN_PASSWORD opens an encrypted key.
+    push could have put there. An image that has no record of its proof beside it is refused. COSIGN_PASSWORD opens an
+    encrypted key.
     """
     if (key is None) == (not keyless):
         raise click.UsageError("Name a key with --key, or say --keyless.")
@@ -58,6 +60,7 @@ def command(
         return
     opened = wiring.place(target, name=image, ca_file=ca_file, plain_http=plain_http, on_wait=console.note)
     with opened as place, console.steps() as on_step:
+        record.demand(place)
         signed = stage.sign_image(
             place,
             _repository(place.repository, signed_for),

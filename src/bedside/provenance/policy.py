@@ -14,7 +14,7 @@ subject = "https://github.com/hospital/icu/.github/workflows/release.yml@refs/he
 
 [images]
 repositories = ["registry.hospital.example/models/*"]
-attestations = ["sbom", "provenance", "scan"]
+attestations = ["sbom", "provenance", "scan", "proof"]
 scan_max_age_days = 30
 
 [minimum]
@@ -45,7 +45,7 @@ ATTESTATIONS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Short names of the statements that bedside makes; any other kind is named by its URI."""
 
-DEMANDED: Final = ("sbom", "provenance", "scan")
+DEMANDED: Final = ("sbom", "provenance", "scan", "proof")
 """What has to be signed where a policy does not say."""
 
 

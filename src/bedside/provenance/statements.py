@@ -22,7 +22,7 @@ SBOM: Final = "https://cyclonedx.org/bom"
 PROVENANCE: Final = "https://slsa.dev/provenance/v1"
 SCAN: Final = "https://cosign.sigstore.dev/attestation/vuln/v1"
 PROOF: Final = "https://in-toto.io/attestation/test-result/v0.1"
-"""That an image answered every golden case before it had a name: `bedside build` and `bedside verify` leave it."""
+"""That an image answered every golden case before it had a name: `bedside build` leaves it, see `stages.record`."""
 
 SIGNATURE: Final = "https://sigstore.dev/cosign/sign/v1"
 """What cosign 3 and later says of an image that it signs: nothing but that it signs it."""

@@ -4,17 +4,18 @@ The predicate is in-toto's own for test results, so that policies that read it n
 was measured stands beside it, in a member whose name is a type URI, as extensions are written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from bedside import __version__
+from bedside.errors import GateRefused
 from bedside.image.attached import InLayout, Place
 from bedside.provenance import statements
 from bedside.stages.evidence import leave_statement
 from bedside.stages.inspected import Inspected
 from bedside.stages.proof import CHECKS, Proof
 
-PREDICATE: Final = "https://in-toto.io/attestation/test-result/v0.1"
+PREDICATE: Final = statements.PROOF
 MEASURED: Final = "https://bedside.dev/attestation/image-proof/v1"
 """The member with what was measured."""
 
@@ -38,15 +39,42 @@ def read(place: Place) -> Mapping[str, Any] | None:
 
     Nothing of it is believed: a proof that is repeated is held against it, and says where they differ.
     """
-    newest: Mapping[str, Any] | None = None
+    every = (said.get(MEASURED) for said in _records(place))
+    return max((measured for measured in every if isinstance(measured, dict)), key=_time, default=None)
+
+
+def demand(place: Place) -> None:
+    """Refuse an image that nobody proved, before it is signed or pushed.
+
+    This guards against a mistake. Whoever may write beside the image could have written a record too: what counts for
+    somebody else is the record that a trusted key signed, which a trust policy demands.
+
+    Raises:
+        GateRefused: No record beside it says that it passed, or one says that it failed.
+    """
+    results = {str(said.get("result")) for said in _records(place)}
+    if results != {"PASSED"}:
+        what = "a record beside it says that its proof failed" if results else "no record of a proof lies beside it"
+        raise GateRefused(
+            f"{place.descriptor.digest} is not proven: {what}",
+            remedy="Build it with `bedside build`, which starts the image and asks it every golden case.",
+        )
+
+
+def _records(place: Place) -> Iterator[Mapping[str, Any]]:
+    """Give what each record says that is about the image."""
     for beside in place.beside():
         if beside.manifest.annotations.get(statements.PREDICATE_ANNOTATION) != PREDICATE:
             continue
+        if len(beside.manifest.layers) != 1:
+            continue
         said = statements.decode(place.read(beside.manifest.layers[0]))
-        measured = said.predicate.get(MEASURED)
-        if said.about(str(place.descriptor.digest)) and isinstance(measured, dict):
-            newest = measured if newest is None or measured.get("time", "") > newest.get("time", "") else newest
-    return newest
+        if said.about(str(place.descriptor.digest)):
+            yield said.predicate
+
+
+def _time(measured: Mapping[str, Any]) -> str:
+    return str(measured.get("time", ""))
 
 
 def _predicate(image: Inspected, proof: Proof) -> dict[str, Any]:
