@@ -155,7 +155,7 @@ def pinned(source: str, repositories: Repositories) -> Reference:
 
 
 def _archive(path: Path, platform: Platform, cache: Layout) -> Descriptor:
-    """Bring the image in a tar file into ``cache``; named by all that decides its bytes, so that it is converted once."""
+    """Bring the image in a tar file into ``cache``; named by what decides its bytes, so that it is made once."""
     how = f"{_FORMAT}-{zlib.ZLIB_RUNTIME_VERSION}-{layers.LEVEL}"
     name = f"file-{_sha256(path)}-{str(platform).replace('/', '-')}-{how}"
     for item in cache.index().manifests:
