@@ -8,11 +8,14 @@ from pathlib import Path
 
 from appender import append, opened
 
-from bedside_runtime.audit.reading import judge, paths
-from bedside_runtime.audit.verify import Report, Verdict
+from bedside_runtime.audit.chain import Record
+from bedside_runtime.audit.notes import Checkpoint
+from bedside_runtime.audit.reading import judge, paths, segments
+from bedside_runtime.audit.verify import Report, Segment, Trust, Verdict, verify
 
 LONG = os.environ.get("BEDSIDE_FAULTS") == "long"
 POD = "icu-0"
+NO_ALARM = frozenset({Verdict.INTACT, Verdict.TORN_TAIL})
 _APPENDER = str(Path(__file__).with_name("appender.py"))
 
 
@@ -25,9 +28,17 @@ def run(arguments: Sequence[str]) -> tuple[int, list[str]]:
     return done.returncode, done.stdout.split()
 
 
-def kept(directory: Path) -> list[str]:
-    data = b"".join(path.read_bytes() for path in paths(directory))
-    return [word.split(b'"')[0].decode() for word in data.split(b'"request":"')[1:] if b'"' in word]
+def read(
+    directory: Path, trust: Trust | None = None, checkpoints: Sequence[Checkpoint] = ()
+) -> tuple[Report, set[str]]:
+    """What the log is found to be, and the requests of its predictions: of records that are proved, of no torn one."""
+    requests = set[str]()
+
+    def take(_: Segment, item: Record) -> None:
+        if item.body["kind"] == "prediction":
+            requests.add(item.body["request"])
+
+    return verify(segments(directory), trust=trust, checkpoints=checkpoints, on_record=take), requests
 
 
 def survived(directory: Path, acknowledged: Sequence[str]) -> Report | None:
@@ -36,13 +47,12 @@ def survived(directory: Path, acknowledged: Sequence[str]) -> Report | None:
     Returns what was found before the new start, ``None`` where there was no log yet.
     """
     before = judge(directory) if directory.exists() and paths(directory) else None
-    assert before is None or before.verdict in {Verdict.INTACT, Verdict.TORN_TAIL}, before
+    assert before is None or before.verdict in NO_ALARM, before
     writer = opened(directory, "after")
     further = append(writer, range(100_000, 100_003))
     writer.close()
     writer.abandon()
-    after = judge(directory)
+    after, kept = read(directory)
     assert after.verdict is Verdict.INTACT, after
-    missing = {*acknowledged, *further} - set(kept(directory))
-    assert not missing
+    assert not {*acknowledged, *further} - kept
     return before
