@@ -39,16 +39,18 @@ check: setup  ## Lint, types, floors, generated files, dependency count
 	$(RUN)/python -m scripts.reference --check
 	$(RUN)/python -m scripts.rules_reference --check
 	$(RUN)/python -m bedside.spec.schema --check
+	$(RUN)/python -m bedside.audit.schema --check
 	$(RUN)/python -m scripts.dependency_count
 
 fix: setup  ## Apply the formatter and the linter's safe fixes
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 
-docs: setup  ## Write docs/reference and docs/rules from the code
+docs: setup  ## Write docs/reference, docs/rules and the schemas from the code
 	$(RUN)/python -m scripts.reference
 	$(RUN)/python -m scripts.rules_reference
 	$(RUN)/python -m bedside.spec.schema
+	$(RUN)/python -m bedside.audit.schema
 
 lock: $(UV)  ## Resolve requirements.lock again from both pyproject.toml files (UPGRADE=--upgrade: newest versions)
 	$(UV) pip compile pyproject.toml runtime/pyproject.toml --group dev -q $(UPGRADE) \

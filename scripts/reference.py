@@ -1,12 +1,13 @@
-"""Write docs/reference/ from the code: verbs, errors, the contract. With --check, say whether it is stale."""
+"""Write docs/reference/ from the code: verbs, errors, contract, records. With --check, say whether it is stale."""
 
 import importlib
 import inspect
 import re
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import click
 import msgspec
@@ -16,6 +17,8 @@ from bedside import errors as tool_errors
 from bedside.cli.main import VERBS, bedside
 from bedside_runtime import contract
 from bedside_runtime import errors as runtime_errors
+from bedside_runtime.audit import record
+from bedside_runtime.audit.chain import FORMAT
 from bedside_runtime.serve.metrics import Metrics
 
 DIRECTORY = Path(__file__).parent.parent / "docs" / "reference"
@@ -52,16 +55,30 @@ def errors() -> str:
 
 def contract_fields() -> str:
     """Return every part of contract.json with its fields, types and meaning."""
-    parts = [f"# contract.json, schema {contract.SCHEMA}\n"]
-    for name, item in vars(contract).items():
+    return "\n".join([f"# contract.json, schema {contract.SCHEMA}\n", *_structs(contract)]).rstrip()
+
+
+def audit_record() -> str:
+    """Return every part of a record's body with its fields, types and meaning."""
+    head = [
+        f"# Bodies of the audit log's records, format {FORMAT}\n",
+        "What they stand in: [audit-format.md](../audit-format.md).\n",
+    ]
+    return "\n".join([*head, *_structs(record, but=(record.Position,))]).rstrip()
+
+
+def _structs(module: ModuleType, but: Sequence[type] = ()) -> Iterator[str]:
+    for name, item in vars(module).items():
         if (
             inspect.isclass(item)
             and issubclass(item, msgspec.Struct)
-            and item.__module__ == contract.__name__
+            and item.__module__ == module.__name__
             and name[0] != "_"
+            and item not in but
         ):
-            parts += [f"## {name}\n", *_struct(item), ""]
-    return "\n".join(parts).rstrip()
+            yield f"## {name}\n"
+            yield from _struct(item)
+            yield ""
 
 
 def _struct(item: type[msgspec.Struct]) -> Iterator[str]:
@@ -73,7 +90,9 @@ def _struct(item: type[msgspec.Struct]) -> Iterator[str]:
     yield "| field | type | default | meaning |"
     yield "|---|---|---|---|"
     for field in msgspec.structs.fields(item):
-        kind = re.sub(r"\b(bedside_runtime\.contract|typing)\.", "", str(hints[field.name]))
+        kind = re.sub(
+            r"\b(bedside_runtime\.contract|bedside_runtime\.audit\.record|typing)\.", "", str(hints[field.name])
+        )
         kind = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", kind).replace("|", "\\|")
         default = "" if field.required else f"`{_default(field)}`"
         yield f"| `{field.encode_name}` | `{kind}` | {default} | {meanings.get(field.name, '')} |"
@@ -119,6 +138,7 @@ def _rows(registry: CollectorRegistry) -> Iterator[str]:
 def pages() -> dict[str, str]:
     """Return every page by its file name."""
     made = {"commands.md": verbs(), "errors.md": errors(), "contract.md": contract_fields(), "metrics.md": metrics()}
+    made["audit-record.md"] = audit_record()
     return {name: f"{MADE}{text}\n" for name, text in made.items()}
 
 

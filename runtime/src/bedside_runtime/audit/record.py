@@ -131,13 +131,21 @@ class Genesis(Struct, frozen=True, tag_field="kind", tag="genesis"):
 
 
 class Checkpoint(Struct, frozen=True, tag_field="kind", tag="checkpoint"):
-    """A signed note about the log up to the record before this one."""
+    """Where the log stands before this record, signed.
+
+    Attributes:
+        note: A C2SP signed note, whole.
+    """
 
     note: str
 
 
 class Heartbeat(Struct, frozen=True, tag_field="kind", tag="heartbeat"):
-    """Nothing happened. ``ready`` says whether the process would have answered."""
+    """Nothing happened.
+
+    Attributes:
+        ready: Whether the process would have answered.
+    """
 
     ready: bool
 
@@ -179,7 +187,11 @@ EndReason: TypeAlias = Literal["rotation", "stop"]
 
 
 class End(Struct, frozen=True, tag_field="kind", tag="end"):
-    """The segment was closed on purpose. Only a checkpoint follows."""
+    """The segment was closed on purpose. Only a checkpoint follows.
+
+    Attributes:
+        reason: ``rotation``, or ``stop`` of the process.
+    """
 
     reason: EndReason
 
