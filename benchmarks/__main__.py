@@ -16,11 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks import load, machine, processes, report, results
 from benchmarks.contenders import Contender
-from benchmarks.environments import environment
+from benchmarks.environments import PEERS, environment
 from benchmarks.field import FIELD, QUICK
 from benchmarks.machine import Stopwatch
 from benchmarks.results import CONNECTIONS, Entry, Failure, Results, Run
-from benchmarks.rounds import Plan, measured
+from benchmarks.rounds import Plan, measured, prepared
 from benchmarks.workloads import Workload, workloads
 
 ROOT: Final = Path(__file__).parents[1]
@@ -46,13 +46,15 @@ def main(words: Sequence[str]) -> int:
         console.print(f"[red]{error}[/red]")
         return 4
     processes.adopt_orphans()
+    field, served = _chosen(asked)
+    plan = Plan(asked.rounds, asked.seconds, asked.warm, CONNECTIONS, CACHE, CACHE / "scratch")
+    _prepare(plan, field, served, console)
+    if asked.prepare:
+        return 0
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     quiet = _quiet(console)
     if not quiet and not asked.busy:
         return 1
-    field, served = _chosen(asked)
-    plan = Plan(asked.rounds, asked.seconds, asked.warm, CONNECTIONS, CACHE, CACHE / "scratch")
-    _prepare(field, console)
     runs, failures = _measure(plan, field, served, console)
     found = Results(
         f"{datetime.now(UTC):%Y-%m-%d}",
@@ -71,9 +73,10 @@ def main(words: Sequence[str]) -> int:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     names = ", ".join(contender.name for contender in FIELD)
+    parser.add_argument("--prepare", action="store_true", help="make environments and releases, and measure nothing")
     parser.add_argument("--rounds", type=int, default=3, help="how often the whole field takes its turn")
-    parser.add_argument("--seconds", type=int, default=5, help="how long each load runs")
-    parser.add_argument("--warm", type=int, default=2, help="how long a load runs before, unmeasured")
+    parser.add_argument("--seconds", type=int, default=2, help="how long each load runs")
+    parser.add_argument("--warm", type=int, default=1, help="how long a load runs before, unmeasured")
     parser.add_argument("--quick", action="store_true", help="one round, one second a load, a part of the field")
     parser.add_argument("--only", default="", help=f"who takes part, separated by commas: {names}")
     parser.add_argument("--workload", default="", help="only this model")
@@ -107,12 +110,14 @@ def _quiet(console: Console) -> bool:
     return False
 
 
-def _prepare(field: Sequence[Contender], console: Console) -> None:
-    """Make the environments before anything is timed."""
-    for name in sorted({folder.name for folder in (Path(__file__).parent / "peers").iterdir() if folder.is_dir()}):
+def _prepare(plan: Plan, field: Sequence[Contender], served: Sequence[Workload], console: Console) -> None:
+    """Make environments and releases before anything is timed; what is there already stays."""
+    for name in sorted({folder.name for folder in PEERS.iterdir() if folder.is_dir()}):
         if any(one.name.startswith(name) or (name, one.name) == ("echo", "protocol") for one in field):
             console.print(f"environment of {name}", style="dim")
             environment(name, CACHE)
+    for name in prepared(plan, field, served):
+        console.print(name, style="dim")
 
 
 def _measure(

@@ -82,6 +82,16 @@ def measured(
                 yield Failure(*who, f"{type(error).__name__}: {error}")
 
 
+def prepared(plan: Plan, field: Sequence[Contender], workloads: Sequence[Workload]) -> Iterator[str]:
+    """Make what each contender needs; yields who comes next."""
+    for workload in workloads:
+        model = _model(plan, workload)
+        for contender in field:
+            if contender.only in (None, workload.name):
+                yield f"{contender.name}, {workload.name}"
+                contender.command(_place(plan, workload, model))
+
+
 def _model(plan: Plan, workload: Workload) -> Path:
     folder = plan.scratch / "models" / workload.name
     shutil.rmtree(folder, ignore_errors=True)

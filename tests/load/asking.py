@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,14 +83,15 @@ class Caller:
 
 
 @contextlib.asynccontextmanager
-async def in_turn(port: int, callers: int, data: bytes) -> AsyncIterator[list[Outcome]]:
-    """Ask with so many callers while the block runs, each again as soon as it is answered; no answer is left out."""
+async def in_turn(port: int, callers: int, data: bytes, pause: float = 0.0) -> AsyncIterator[list[Outcome]]:
+    """Ask with so many callers while the block runs, each again ``pause`` seconds after it is answered."""
     outcomes: list[Outcome] = []
     going_on = True
 
     async def calls(caller: Caller) -> None:
         while going_on:
             outcomes.append(await caller.ask(data))
+            await asyncio.sleep(pause)
         caller.hang_up()
 
     asking = [asyncio.create_task(calls(Caller(port))) for _ in range(callers)]
@@ -127,8 +128,3 @@ async def at_rate(port: int, per_second: float, seconds: float, data: bytes, mos
     for caller in idle:
         caller.hang_up()
     return outcomes
-
-
-def share(values: Sequence[float], part: float) -> float:
-    """Return the value below which ``part`` of all of them lie."""
-    return sorted(values)[min(int(len(values) * part), len(values) - 1)]

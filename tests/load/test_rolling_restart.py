@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.load import LONG
 from tests.load.asking import BROKEN, Outcome, in_turn, question
+from tests.load.figures import note
 from tests.load.processes import Process
 from tests.load.proxy import Proxy
 
@@ -86,6 +87,8 @@ async def restarted(folder: Path, drain_seconds: float, requests: int) -> tuple[
 @pytest.mark.timeout(3_600 if LONG else 300)
 def test_no_request_fails_while_both_processes_are_replaced(tmp_path: Path) -> None:
     outcomes, exit_codes = asyncio.run(restarted(tmp_path, drain_seconds=LAG + 2.0, requests=REQUESTS))
+    failed = sum(outcome.status != 200 for outcome in outcomes)
+    note(restart_requests=len(outcomes), restart_failed=failed, restart_processes=len(exit_codes))
     assert len(outcomes) >= REQUESTS
     assert {outcome.status for outcome in outcomes} == {200}
     assert set(exit_codes) == {0}
@@ -94,5 +97,7 @@ def test_no_request_fails_while_both_processes_are_replaced(tmp_path: Path) -> N
 @pytest.mark.timeout(300)
 def test_without_waiting_for_the_endpoints_the_same_restart_loses_requests(tmp_path: Path) -> None:
     outcomes, exit_codes = asyncio.run(restarted(tmp_path, drain_seconds=0.0, requests=100))
-    assert any(outcome.status == BROKEN for outcome in outcomes)
+    broken = sum(outcome.status == BROKEN for outcome in outcomes)
+    note(restart_without_lag_requests=len(outcomes), restart_without_lag_failed=broken)
+    assert broken > 0
     assert set(exit_codes) == {0}
