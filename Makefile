@@ -4,7 +4,7 @@ UV     := .tools/bin/uv
 RUN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-runtime test-tools faults test-cluster bench-image check fix lock docs clean
+.PHONY: help setup demo test test-runtime test-tools faults test-cluster load bench bench-quick bench-image check fix lock docs clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,15 @@ faults: setup  ## The long form of every fault test: kill -9, injected system ca
 
 test-cluster: setup  ## The scenarios of deploying on a real cluster: KUBECONFIG, BEDSIDE_TEST_REGISTRY (host:port), BEDSIDE_TEST_BASE
 	$(RUN)/python -m pytest tests/deploying/test_cluster.py --timeout 1800
+
+load: setup  ## Ten times the sustainable load, 500 slow clients, 100,000 requests through rolling restarts; notes the figures
+	BEDSIDE_LOAD=long BEDSIDE_LOAD_FIGURES=docs/benchmarks/load.json $(RUN)/python -m pytest tests/load --timeout 7200
+
+bench: setup  ## The field side by side, twenty minutes on a machine left alone; writes docs/benchmarks.md (needs wrk)
+	$(RUN)/python -m benchmarks --write $(BENCH)
+
+bench-quick: setup  ## A part of the field in two minutes, printed (needs wrk)
+	$(RUN)/python -m benchmarks --quick $(BENCH)
 
 bench-image: setup  ## Images beside the guide's, BentoML's and MLflow's: time, size, what moves (needs podman, mmdebstrap)
 	$(RUN)/python -m benchmarks.images

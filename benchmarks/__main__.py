@@ -14,7 +14,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import load, machine, processes, report, results
+from benchmarks import beside, load, machine, processes, report, results
 from benchmarks.contenders import Contender
 from benchmarks.environments import PEERS, environment
 from benchmarks.field import FIELD, QUICK
@@ -146,12 +146,12 @@ def _publish(found: Results, *, write: bool) -> None:
     CACHE.mkdir(exist_ok=True)
     results.write(found, CACHE / "results.json")
     if not write:
-        sys.stdout.write(report.markdown(found))
+        sys.stdout.write(report.markdown(found, beside.read(FOLDER)))
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
     shutil.copy(CACHE / "results.json", FOLDER / "results.json")
     (FOLDER / "throughput.svg").write_text(report.plot(found))
-    PAGE.write_text(report.markdown(found))
+    PAGE.write_text(report.markdown(found, beside.read(FOLDER)))
 
 
 if __name__ == "__main__":

@@ -4,21 +4,25 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.beside import Beside, Duress
 from benchmarks.plot import Bar, Panel, svg
 from benchmarks.results import CONNECTIONS, Entry, Figure, Results, Run, at, figure, p99, ratio, throughput
-from benchmarks.targets import TARGETS
+from benchmarks.targets import TARGETS, UNDER_DURESS
 
 _METHOD: Final = Path(__file__).with_name("method.md")
 _PLOTTED: Final = 16
 """Connections of the plot."""
 
 
-def markdown(results: Results) -> str:
+def markdown(results: Results, beside: Beside) -> str:
     """Return the page."""
     parts = ["# Benchmarks", "", _METHOD.read_text().strip(), "", *_machine(results), *_targets(results)]
+    parts += _duress(beside.duress) if beside.duress else []
     for name, title in results.workloads.items():
         parts += [f"## {title[:1].upper()}{title[1:]}", "", *_tables(results, name)]
-    return "\n".join([*parts, *_settings(results), *_failures(results)]).rstrip() + "\n"
+    parts += [*_settings(results), *_failures(results)]
+    parts += ["## Images", "", beside.images.strip(), ""] if beside.images else []
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def plot(results: Results) -> str:
@@ -74,6 +78,22 @@ def _targets(results: Results) -> list[str]:
         return []
     head = ["ratio, of the same round", "goal", "measured (least to most)", ""]
     return ["## What it is held to", "", *_table(head, rows), ""]
+
+
+def _duress(duress: Duress) -> list[str]:
+    rows = []
+    for held in UNDER_DURESS:
+        found = duress.figures.get(held.name)
+        if found is not None:
+            verdict = "reached" if held.reached(found) else "**missed**"
+            rows.append([held.text, f"{held.side} {held.bound:,g}", f"{found:,.6g}", verdict])
+    how = (
+        f"`make load`, measured on {duress.date}; load average of the machine, its own work included: "
+        f"{duress.load_average:g}. One process around a model that takes 200 ms a call for up to 4 patients; "
+        "callers and proxy run beside it."
+    )
+    head = ["what", "goal", "measured", ""]
+    return ["## Under overload, slow clients and restarts", "", how, "", *_table(head, rows), ""]
 
 
 def _tables(results: Results, workload: str) -> list[str]:

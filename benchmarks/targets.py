@@ -31,6 +31,27 @@ class Target:
         return found.median >= self.bound if self.side == "at least" else found.median <= self.bound
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One figure that tests/load notes.
+
+    Attributes:
+        name: As it is noted.
+        text: What it is.
+        bound: What must be reached.
+        side: Whether ``bound`` is the least or the most.
+    """
+
+    name: str
+    text: str
+    bound: float
+    side: Literal["at least", "at most"]
+
+    def reached(self, found: float) -> bool:
+        """Whether ``found`` is on the right side."""
+        return found >= self.bound if self.side == "at least" else found <= self.bound
+
+
 def _over(above: str, below: str, workload: str, what: Callable[[Run], float]) -> Callable[[Results], Figure | None]:
     return lambda results: ratio(results.of(workload, above), results.of(workload, below), what)
 
@@ -129,5 +150,24 @@ TARGETS: Final[Sequence[Target]] = (
         for text, what in (("start to the first right answer", _start), ("resident memory", _memory))
         for title, workload in (("pipeline", PIPELINE), ("XGBoost", BOOSTER))
     ),
+)
+"""In the order of the report."""
+
+_TENFOLD: Final = "ten times the sustainable load"
+_RESTART: Final = "rolling restart of two processes, endpoints up to 10 s late"
+
+UNDER_DURESS: Final[Sequence[Held]] = (
+    Held("overload_goodput_over_peak", f"{_TENFOLD}: answers over those at the peak", 0.9, "at least"),
+    Held("overload_p99_over_unloaded", f"{_TENFOLD}: p99 of the admitted over that of a lone caller", 2.0, "at most"),
+    Held("overload_refused_otherwise", f"{_TENFOLD}: refused without 503 or 429 and Retry-After", 0, "at most"),
+    Held("overload_probe_p99_ms", f"{_TENFOLD}: p99 of the probes, ms", 100, "at most"),
+    Held("overload_growth_mib", f"{_TENFOLD}: growth of the process, MiB", 16, "at most"),
+    *(
+        Held(f"slow_{what}_clients_p99_over_unloaded", f"500 slow {title}: p99 of others over that alone", 2, "at most")
+        for what, title in (("header", "heads"), ("body", "bodies"), ("reader", "readers"))
+    ),
+    Held("restart_requests", f"{_RESTART}: requests", 100_000, "at least"),
+    Held("restart_failed", f"{_RESTART}: failed", 0, "at most"),
+    Held("restart_without_lag_failed", "the same without waiting for the endpoints: failed", 1, "at least"),
 )
 """In the order of the report."""

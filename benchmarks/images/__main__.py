@@ -2,7 +2,8 @@
 
 One model, one base, one engine for everybody: the ICU example's pipeline, a stand-in for python:3.11-slim, podman.
 Peers are built as their own commands lay them out: `bentoml build`, `mlflow models generate-dockerfile`, and the
-Dockerfile of a guide; their tools come into an environment of their own. Prints the table of docs/benchmarks-images.md.
+Dockerfile of a guide; their tools come into an environment of their own. Prints the table, and writes it to
+docs/benchmarks/images.md when everybody was built; the next `make bench` puts it into its page.
 """
 
 import json
@@ -24,6 +25,7 @@ from bedside.image.layout import open_layout
 
 HERE = Path(__file__).parent
 ICU = HERE.parents[1] / "examples" / "icu-mortality"
+TABLE = HERE.parents[1] / "docs" / "benchmarks" / "images.md"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 PEERS = ("bentoml==1.4.40", "mlflow==3.7.0", "joblib==1.6.0", "pandas", "scikit-learn==1.9.1", "fastapi", "uvicorn")
 
@@ -57,10 +59,14 @@ def main() -> int:
     try:
         with built.containers(work / "containers") as variables, built.registry(work / "registry") as registry:
             os.environ.update(variables)
-            rows = [row for name, row in _rows(work, registry) if not wanted or name in wanted for row in [row()]]
+            rows = [build() for name, build in _rows(work, registry) if not wanted or name in wanted]
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    print(table(rows))
+    found = table(rows)
+    print(found)
+    if not wanted:
+        TABLE.parent.mkdir(exist_ok=True)
+        TABLE.write_text(f"{found}\n")
     return 0
 
 

@@ -4,13 +4,14 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from benchmarks.beside import Beside, Duress
 from benchmarks.field import FIELD
 from benchmarks.load import Load
 from benchmarks.machine import Machine, Spent
 from benchmarks.results import CONNECTIONS, Entry, Failure, Figure, Point, Results, Run, ratio, throughput
 from benchmarks.targets import TARGETS
 
-from benchmarks import report, results, targets
+from benchmarks import beside, report, results, targets
 
 MACHINE = Machine("a processor", 2, 24, "6.1", "Debian", "3.11.7", "wrk 4.1", {"numpy": "2.4"})
 PIPELINE, BOOSTER = targets.PIPELINE, targets.BOOSTER
@@ -70,13 +71,20 @@ def test_what_was_not_measured_is_no_target_of_this_run() -> None:
 
 def test_the_page_says_what_was_missed_who_failed_and_that_the_machine_was_busy() -> None:
     failure = Failure(BOOSTER, "rayserve", "DidNotStart: ended with 1")
-    page = report.markdown(
-        made(run("bedside", 30), run("guide", 10), run("echo", 60), quiet=False, failures=(failure,))
-    )
+    found = made(run("bedside", 30), run("guide", 10), run("echo", 60), quiet=False, failures=(failure,))
+    page = report.markdown(found, Beside())
     assert "over the bare uvicorn echo, pipeline, 16 connections | at least 1 | 0.5 (0.5 to 0.5) | **missed** |" in page
     assert "was not left alone" in page
     assert "| rayserve | XGBoost | DidNotStart: ended with 1 |" in page
     assert "30 / 30 / 30" in page
+
+
+def test_the_page_holds_what_was_measured_under_duress_to_its_goals_and_shows_the_images() -> None:
+    duress = Duress("2026-11-26", 1.5, {"restart_failed": 0, "overload_p99_over_unloaded": 2.5})
+    page = report.markdown(made(run("bedside", 30)), Beside(duress, "| image | s |\n"))
+    assert "endpoints up to 10 s late: failed | at most 0 | 0 | reached |" in page
+    assert "p99 of the admitted over that of a lone caller | at most 2 | 2.5 | **missed** |" in page
+    assert page.endswith("## Images\n\n| image | s |\n")
 
 
 def test_the_plot_is_an_svg_with_a_bar_for_each_who_was_measured() -> None:
@@ -96,5 +104,5 @@ def test_the_committed_page_and_plot_are_those_of_the_committed_data() -> None:
     if not (folder / "benchmarks" / "results.json").exists():
         pytest.skip("no results are committed yet")
     found = results.read(folder / "benchmarks" / "results.json")
-    assert (folder / "benchmarks.md").read_text() == report.markdown(found)
+    assert (folder / "benchmarks.md").read_text() == report.markdown(found, beside.read(folder / "benchmarks"))
     assert (folder / "benchmarks" / "throughput.svg").read_text() == report.plot(found)

@@ -3,7 +3,9 @@
 import json
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 
 def note(**figures: float) -> None:
@@ -12,9 +14,11 @@ def note(**figures: float) -> None:
         return
     file = Path(os.environ["BEDSIDE_LOAD_FIGURES"])
     file.parent.mkdir(parents=True, exist_ok=True)
-    known: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
-    rounded = {name: round(value, 4) for name, value in figures.items()}
-    file.write_text(json.dumps(known | rounded, indent=1, sort_keys=True) + "\n")
+    known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"figures": {}}
+    known["date"] = f"{datetime.now(UTC):%Y-%m-%d}"
+    known["load_average"] = round(os.getloadavg()[1], 1)
+    known["figures"] |= {name: round(value, 4) for name, value in figures.items()}
+    file.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
 def share(values: Sequence[float], part: float) -> float:

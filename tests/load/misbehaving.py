@@ -7,9 +7,10 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from multiprocessing.connection import Connection
 
-from tests.load.asking import question
+from tests.load.asking import question, request
 
 WHOLE = question()
+LONG_ANSWER = request("GET", "/openapi.json")
 _PAUSE = 0.5
 """Seconds between two bytes."""
 
@@ -36,11 +37,11 @@ async def slow_body(streams: Streams) -> None:
 
 
 async def slow_reader(streams: Streams) -> None:
-    """Ask again and again, and read nothing of the answers."""
+    """Ask again and again for much, and read nothing of the answers."""
     while True:
-        streams[1].write(WHOLE * 50)
+        streams[1].write(LONG_ANSWER * 2)
         await streams[1].drain()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(_PAUSE)
 
 
 @contextlib.contextmanager

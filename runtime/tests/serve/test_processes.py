@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -190,6 +191,36 @@ def test_probes_answer_while_a_prediction_blocks(tmp_path: Path) -> None:
         assert answers == []
         thread.join(10)
         assert answers[0][0] == 200
+
+
+def test_who_sends_many_requests_in_one_piece_takes_turns_with_others(tmp_path: Path) -> None:
+    """The process stands still while both send, so that it finds all of it at once."""
+    request = b"POST /predict HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    with running(tmp_path) as process:
+        process.wait_for("ready")
+        address = "127.0.0.1", process.wait_for("listening")["port"]
+        with contextlib.ExitStack() as stack:
+            greedy, *modest = [stack.enter_context(socket.create_connection(address, 15)) for _ in range(6)]
+            for connection in (greedy, *modest):
+                connection.sendall(request)
+                connection.recv(65536)
+            process.child.send_signal(signal.SIGSTOP)
+            greedy.sendall(request * 400)
+            for connection in modest:
+                connection.sendall(request)
+            process.child.send_signal(signal.SIGCONT)
+            theirs = _identities(greedy, 400)
+            last = max(_identities(connection, 1)[0] for connection in modest)
+        assert theirs == sorted(theirs)
+        assert sum(identity < last for identity in theirs) < 200
+
+
+def _identities(connection: socket.socket, count: int) -> list[str]:
+    """Return the ids of so many answers; a process counts them up."""
+    received = b""
+    while received.count(b"}") < count or len(found := re.findall(rb"x-request-id: ([0-9a-f]+)", received)) < count:
+        received += connection.recv(65536)
+    return [identity.decode() for identity in found]
 
 
 def test_the_duration_of_an_answer_is_measured_finer_than_the_loop_s_own_clock(tmp_path: Path) -> None:

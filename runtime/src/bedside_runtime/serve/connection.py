@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 MAX_HEAD: Final = 32 * 1024
 """Bytes of a request's head, all header fields together."""
 
+PIECE: Final = 4 * 1024
+"""Most bytes that are parsed in one turn of the loop once a request has ended in them: who sends many requests in one
+piece takes turns with everybody else."""
+
 SWEEP_SECONDS: Final = 0.25
 """How often connections are asked whether their time is up."""
 
@@ -58,6 +62,8 @@ class Connection(HttpToolsProtocol):
         self._in_message = False
         self._ended = False  # a message ended in the bytes that are being parsed
         self._piece = 0  # how many these are
+        self._held = b""  # came, and waits for its turn
+        self._turn: asyncio.Handle | None = None
         self._head: dict[bytes, bytes] = {}
         self._unparsed = 0  # bytes of a head that has not ended
         self._refused: Problem | None = None
@@ -82,7 +88,31 @@ class Connection(HttpToolsProtocol):
         """Bytes came; those of a connection that is being ended are thrown away."""
         if self._refused is not None:
             self._throw_away(len(data))
+        elif not self._held and len(data) <= PIECE:
+            self._parse(data)
+        else:
+            self._held += data
+            if self._turn is None and not self.flow.read_paused:
+                self._take_turn()
+
+    def _take_turn(self) -> None:
+        """Parse what is held, piece by piece, until a request has ended; what is left waits for another turn."""
+        self._turn = None
+        left = memoryview(self._held)
+        while left and self._refused is None and not self.transport.is_closing():
+            self._parse(left[:PIECE])
+            left = left[PIECE:]
+            if self._ended:
+                break
+        if self._refused is not None or self.transport.is_closing():
+            self._held = b""
             return
+        self._held = bytes(left)
+        if self._held:
+            self.flow.pause_reading()
+        self._go_on()
+
+    def _parse(self, data: "bytes | memoryview") -> None:
         self._ended = False
         self._piece = len(data)
         try:
@@ -234,8 +264,17 @@ class Connection(HttpToolsProtocol):
             return
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        elif self.flow.read_paused:
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take another turn, or read on, unless somebody has to be answered or has to read first."""
+        if self.pipeline or self.flow.write_paused:
+            return
+        if not self._held:
             self.flow.resume_reading()
+        elif self._turn is None:
+            self._turn = self.loop.call_soon(self._take_turn)
 
     def _queue(self, exchange: Exchange) -> None:
         """Answer ``exchange`` now, or after those before it."""

@@ -20,6 +20,11 @@ from bedside_runtime.serve.wall import Wall
 _BACKLOG = 2_048
 """Connections that may wait to be accepted."""
 
+_RECEIVED: Final = 128 * 1024
+_SENT: Final = 64 * 1024
+"""Bytes that the kernel keeps of a connection in each direction (it counts them twice): what clients send too fast or
+read too slowly is memory of this pod too."""
+
 _AT_ONCE: Final = 64
 """Connections that are accepted before something else has its turn."""
 
@@ -215,6 +220,8 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     taken = socket.socket(family, socket.SOCK_STREAM)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SENT)
     try:
         taken.bind((host, port))
         taken.listen(_BACKLOG)
