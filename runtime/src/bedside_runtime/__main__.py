@@ -18,8 +18,9 @@ from bedside_runtime import adapters, bytecode, environment, loading, proving
 from bedside_runtime.adapters import engines
 from bedside_runtime.audit import reading
 from bedside_runtime.audit.verify import EXIT_CODES
-from bedside_runtime.contract import InspectionRequest
+from bedside_runtime.contract import DownloadRequest, InspectionRequest
 from bedside_runtime.errors import BedsideRuntimeError, ContractInvalid, LibraryMissing
+from bedside_runtime.fetching import artifact
 from bedside_runtime.inputs import compile_inputs
 from bedside_runtime.serve import confinement, replaying, server, workers
 from bedside_runtime.serve.auth.guard import Guard
@@ -86,7 +87,45 @@ def _choose_engine(arguments: argparse.Namespace) -> None:
 
 
 def _progress(name: str, done: int, count: int) -> None:
-    print(json.dumps({"engine": name, "done": done, "of": count}), file=sys.stderr, flush=True)  # noqa: T201
+    print(json.dumps({"step": name, "done": done, "of": count}), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _download(_: argparse.Namespace) -> None:
+    """DownloadRequest on stdin: bring a model file that is being packaged; progress on stderr."""
+    asked = _decoded(sys.stdin.buffer.read(), DownloadRequest)
+    fetched = artifact.download_unreleased(asked, os.environ, on_progress=_Told("download"))
+    _say(msgspec.to_builtins(fetched))
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    """Bring the model file of a release that does not carry it; in a pod, before the server starts."""
+    events = EventLog()
+    try:
+        fetched = artifact.fetch(
+            arguments.directory,
+            os.environ,
+            digest=arguments.digest,
+            key=_key(arguments),
+            local=arguments.local,
+            on_progress=_Told("fetch"),
+        )
+    except BedsideRuntimeError as error:
+        events.error("fetch-failed", reason=error.code, exit_code=error.exit_code)
+        raise
+    events.info("fetched", digest=arguments.digest)
+    _say(msgspec.to_builtins(fetched))
+
+
+class _Told:
+    """Says on stderr how far a file is, once for each hundredth of it."""
+
+    def __init__(self, event: str) -> None:
+        self._event, self._said = event, -1
+
+    def __call__(self, done: int, count: int) -> None:
+        if (share := done * 100 // count) > self._said:
+            self._said = share
+            _progress(self._event, done, count)
 
 
 def _serve(arguments: argparse.Namespace) -> None:
@@ -159,6 +198,8 @@ def _audit_verify(arguments: argparse.Namespace) -> None:
 SUBCOMMANDS: dict[str, tuple[str, Action]] = {
     "inspect": ("find out what a model file is (InspectionRequest on stdin)", _inspect),
     "answer": ("ask a model file (a request and rows on stdin)", _answer),
+    "download": ("bring a model file from object storage (DownloadRequest on stdin)", _download),
+    "fetch": ("bring the model file of a release from object storage", _fetch),
     "verify": ("load a release and replay its golden cases", _verify),
     "choose-engine": ("prove an engine for a release that is being packaged", _choose_engine),
     "serve": ("serve a release: public port, admin port, probes", _serve),
@@ -175,11 +216,13 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=help_)
         verb.set_defaults(action=action)
         verb.add_argument("--json", action="store_true", help="say errors as JSON on stdout too")
-        if name in ("verify", "serve", "choose-engine", "replay", "audit-verify"):
+        if name in ("fetch", "verify", "serve", "choose-engine", "replay", "audit-verify"):
             verb.add_argument("directory", type=Path, metavar="DIR")
-        if name in ("verify", "serve", "replay"):
+        if name in ("fetch", "verify", "serve", "replay"):
             verb.add_argument("--digest", help="the release digest that it must have")
-        if name in ("verify", "serve"):
+        if name == "fetch":
+            verb.add_argument("--local", action="store_true", help="on this machine: its own credentials count")
+        if name in ("fetch", "verify", "serve"):
             verb.add_argument(
                 "--key",
                 default=os.environ.get("BEDSIDE_RELEASE_KEY"),

@@ -137,6 +137,8 @@ class Model(_Part, frozen=True, kw_only=True):
         framework: As the author declared it.
         format: How the artifact is stored.
         artifact: Path of the artifact in the release.
+        source: Where the artifact is fetched from, ``s3://``, ``gs://`` or ``az://``; ``None`` where the release and
+            its image carry it. Its size and sha256 stand in ``files`` either way.
         code: Paths of the author's modules in the release, in import order. Where one of them defines
             ``transform(rows)``, the model input is what it returns.
         features: The model's own feature names, in the model's order; the inputs in their declared order
@@ -150,6 +152,7 @@ class Model(_Part, frozen=True, kw_only=True):
     framework: Framework
     format: ArtifactFormat
     artifact: str
+    source: str | None = None
     code: tuple[str, ...] = ()
     features: tuple[str, ...]
     layout: Literal["frame", "array", "tensors", "code"]
@@ -380,6 +383,14 @@ class Contract(_Part, frozen=True, kw_only=True):
     def ref(self) -> str:
         """Name and version as people write them, ``icu-mortality 1.0.0``."""
         return f"{self.name} {self.version}"
+
+
+class DownloadRequest(_Part, frozen=True, kw_only=True):
+    """What packaging asks to be brought from object storage, inside the locked environment. ``target`` is absolute."""
+
+    source: str
+    sha256: str
+    target: str
 
 
 class InspectionRequest(_Part, frozen=True, kw_only=True):

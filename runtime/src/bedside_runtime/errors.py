@@ -239,3 +239,58 @@ class AuditCheckpointInvalid(BedsideRuntimeError):
     exit_code = 3
     code = "audit-checkpoint-invalid"
     remedy = "Take the checkpoints from where the cluster keeps the pod's standard output."
+
+
+class AddressInvalid(BedsideRuntimeError):
+    """What should be an address in object storage is none. The message does not repeat it."""
+
+    exit_code = 2
+    code = "address-invalid"
+    remedy = "Write s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY, without user, token or query."
+
+
+class ArtifactMismatch(IntegrityError):
+    """The model file in object storage is not the one that was validated; nothing of it has a name."""
+
+    code = "artifact-mismatch"
+    remedy = "Put the validated file back, best under a key of its own and versioned; or package what is there now."
+
+
+class StorageUnavailable(BedsideRuntimeError):
+    """Object storage does not answer, or not to the end."""
+
+    exit_code = 4
+    code = "storage-unavailable"
+    remedy = "Run it again: it goes on where it ended. Where it lasts, look at network policy, endpoint and region."
+
+
+class StorageRefused(BedsideRuntimeError):
+    """Object storage has no such object, or not for whoever asks. The message never holds a credential."""
+
+    exit_code = 4
+    code = "storage-refused"
+    remedy = "Look at bucket and key, and at the role that [deploy.model_store] gives to the ServiceAccount."
+
+
+class StaticCredentials(BedsideRuntimeError):
+    """A key that does not expire stands in the environment, or nothing says who asks. The message never holds it."""
+
+    exit_code = 2
+    code = "static-credentials"
+    remedy = "Give the ServiceAccount a role with [deploy.model_store]; take keys out of the environment."
+
+
+class VolumeFull(BedsideRuntimeError):
+    """There is no room for the model file."""
+
+    exit_code = 4
+    code = "volume-full"
+    remedy = "Give it a volume with room for the whole file; `bedside manifests` sizes it from the contract."
+
+
+class FetchBusy(BedsideRuntimeError):
+    """Another process is fetching the same file."""
+
+    exit_code = 4
+    code = "fetch-busy"
+    remedy = "Wait for the other one."

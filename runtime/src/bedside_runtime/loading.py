@@ -121,6 +121,29 @@ def verified(
     return found, files
 
 
+def verified_apart(
+    directory: Path, digest: str | None = None, key: Verifies | None = None
+) -> tuple[Contract, contract.File]:
+    """Compare everything of a release but its artifact, which lies elsewhere; return the contract and what it must be.
+
+    Where a key is given, it signed the artifact too: by the sha256 that is returned.
+
+    Raises:
+        IntegrityError, SignatureInvalid, ContractInvalid: As `load`.
+    """
+    head = {contract.FILE_NAME: _read(str(directory / contract.FILE_NAME), contract.FILE_NAME)}
+    found = _contract(head, digest)
+    path = found.model.artifact
+    artifact = next((item for item in found.files if item.path == path), None)
+    if artifact is None:
+        raise IntegrityError(f"{path} is used, and no digest is recorded for it")
+    files = {**dict(_read_all(directory, skip=path.partition("/")[0])), **head}
+    if key is not None:
+        _signed(files, key, {path: artifact.sha256})
+    _compare(found, files, apart=frozenset({path}))
+    return found, artifact
+
+
 def settings(directory: Path) -> Serve | None:
     """Return how the release in ``directory`` wants to be served, before anything of it is verified.
 
@@ -156,10 +179,10 @@ def golden_cases(found: Contract, files: Mapping[str, bytes]) -> tuple[golden.Ca
     return cases
 
 
-def _signed(files: Mapping[str, bytes], key: Verifies) -> None:
-    """Compare what the key signed with the bytes that were read, before anything of them is parsed."""
+def _signed(files: Mapping[str, bytes], key: Verifies, apart: Mapping[str, str] = {}) -> None:
+    """Compare what the key signed with the bytes that were read; ``apart`` is the sha256 of what is yet to come."""
     signable = (files.keys() - _UNCOVERED) | (files.keys() & {contract.FILE_NAME})
-    here = {path: hashlib.sha256(files[path]).hexdigest() for path in signable}
+    here = {**{path: hashlib.sha256(files[path]).hexdigest() for path in signable}, **apart}
     signature.require(files.get(signature.FILE_NAME), key, here)
 
 
@@ -186,10 +209,10 @@ def _contract(files: dict[str, bytes], digest: str | None) -> Contract:
     return contract.decode(data)
 
 
-def _compare(expected: Contract, files: dict[str, bytes]) -> None:
+def _compare(expected: Contract, files: dict[str, bytes], *, apart: frozenset[str] = frozenset()) -> None:
     """Compare the exact set of files, their sizes and digests; every difference is named."""
-    recorded = {item.path: item for item in expected.files}
-    used = {expected.model.artifact, *expected.model.code, expected.golden.path}
+    recorded = {item.path: item for item in expected.files if item.path not in apart}
+    used = {expected.model.artifact, *expected.model.code, expected.golden.path} - apart
     found = [f"{path} is used, and no digest is recorded for it" for path in used - recorded.keys()]
     found += [f"{path} is missing" for path in recorded.keys() - files.keys()]
     found += [f"{path} is not part of the release" for path in files.keys() - recorded.keys() - _UNCOVERED]
@@ -201,13 +224,15 @@ def _compare(expected: Contract, files: dict[str, bytes]) -> None:
         raise IntegrityError("the release is not what was validated:\n  " + "\n  ".join(sorted(found)))
 
 
-def _read_all(directory: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield every file below ``directory``, relative path and bytes. Links are refused, never followed."""
+def _read_all(directory: Path, *, skip: str | None = None) -> Iterator[tuple[str, bytes]]:
+    """Yield every file below ``directory`` but those in its folder ``skip``. Links are refused, never followed."""
     try:
         names = sorted(os.scandir(directory), key=lambda entry: entry.name)
     except OSError as error:
         raise IntegrityError(f"{directory.name} cannot be read: {error.strerror}") from None
     for entry in names:
+        if entry.name == skip and entry.is_dir(follow_symlinks=False):
+            continue
         if entry.is_dir(follow_symlinks=False):
             for path, data in _read_all(Path(entry.path)):
                 yield f"{entry.name}/{path}", data
