@@ -80,7 +80,7 @@ class Subprocess:
         if on_line is not None:
             return _merged(command, _environment(env), cwd, on_line)
         if on_error_line is not None:
-            return _watched(command, _environment(env), cwd, on_error_line)
+            return _watched(command, _environment(env), cwd, on_error_line, input)
         try:
             done = subprocess.run(  # noqa: S603 - no shell, and callers name the program
                 list(command),
@@ -136,7 +136,11 @@ def _merged(
 
 
 def _watched(
-    command: Sequence[str], env: Mapping[str, str], cwd: Path | None, on_error_line: Callable[[str], None]
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path | None,
+    on_error_line: Callable[[str], None],
+    said_to_it: str | None,
 ) -> Completed:
     """Run ``command`` to its end and hand on its standard error line by line."""
     try:
@@ -144,7 +148,7 @@ def _watched(
             list(command),
             cwd=cwd,
             env=dict(env),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if said_to_it is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -161,6 +165,10 @@ def _watched(
     with child:
         listener = threading.Thread(target=listen, args=(child.stderr or (),), daemon=True)
         listener.start()
+        if child.stdin is not None:
+            with suppress(BrokenPipeError):  # it ended without listening; its exit code says why
+                child.stdin.write(said_to_it or "")
+                child.stdin.close()
         stdout = child.stdout.read() if child.stdout is not None else ""
         listener.join()
     return Completed(tuple(command), child.returncode, stdout, "".join(said))

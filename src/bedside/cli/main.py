@@ -21,6 +21,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "doctor": "Show what is installed, reachable and missing, and how to get it.",
         "package": "Lock, inspect, prove: write the release.",
         "verify": "Recompute and compare everything about a release.",
+        "fetch": "Bring a model that lies in object storage to its release.",
         "serve": "Run the release's own runtime on 127.0.0.1.",
         "keys": "Make an API key, and the line that admits it.",
         "predict": "Ask a server or a release for one prediction or a whole CSV.",

@@ -14,8 +14,9 @@ from bedside_runtime.contract import Engine
 @click.command
 @click.argument("directory", type=click.Path(path_type=Path), default=".")
 @click.option("--upgrade", is_flag=True, help="Resolve anew instead of keeping the versions in requirements.lock.")
+@click.option("--keep-model", is_flag=True, help="Leave a model that was fetched from object storage in the release.")
 @click.option("--json", "as_json", is_flag=True, help="Write the result to stdout as JSON.")
-def command(directory: Path, upgrade: bool, as_json: bool) -> None:
+def command(directory: Path, upgrade: bool, keep_model: bool, as_json: bool) -> None:
     """Write the release of the project in DIRECTORY to its dist/ folder.
 
     Refused, with nothing written, unless every golden case is answered as the validation study recorded it, in
@@ -28,6 +29,7 @@ def command(directory: Path, upgrade: bool, as_json: bool) -> None:
             runner=tools.runner,
             uv=tools.uv,
             upgrade=upgrade,
+            keep_model=keep_model,
             on_step=on_step,
             on_progress=on_step.progress,
         )

@@ -40,6 +40,7 @@ from bedside_runtime.contract import FILE_NAME
     show_default=True,
     help="What runs the container in which an image is proven.",
 )
+@click.option("--model", type=click.Path(path_type=Path), help="The model file of an image that does not carry it.")
 @click.option("--memory", help="What an image may use while it is proven, 512Mi; by default what its record says.")
 @click.option("--cpus", type=float, default=1.0, show_default=True, help="Cores, where --memory is given.")
 @click.option("--ca-file", type=click.Path(path_type=Path), help="PEM certificates to believe beside the system's.")
@@ -53,6 +54,7 @@ def command(
     cluster: bool,
     image: str | None,
     prove_with: str,
+    model: Path | None,
     memory: str | None,
     cpus: float,
     ca_file: Path | None,
@@ -82,7 +84,7 @@ def command(
         held_to = None if memory is None else Limits(limits.memory(memory), cpus)
         asked = None if digests_only else (prove_with, held_to)
         with wiring.any_image(target, **options) as (layout, descriptor, beside):
-            _image(layout, descriptor, beside, digest, asked, as_json=as_json)
+            _image(layout, descriptor, beside, digest, asked, model, as_json=as_json)
 
 
 def _release(directory: Path, digest: str | None, trust: Path | None, *, replay: bool, as_json: bool) -> None:
@@ -137,6 +139,7 @@ def _image(
     beside: Mapping[str, Any] | None,
     digest: str | None,
     asked: tuple[str, Limits | None] | None,
+    model: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -144,7 +147,9 @@ def _image(
     host = wiring.host(asked[0]) if asked is not None else None
     held_to = asked[1] if asked is not None else None
     with console.steps() as on_step:
-        found = verify_image(layout, descriptor, host, digest=digest, record=beside, held_to=held_to, on_step=on_step)
+        found = verify_image(
+            layout, descriptor, host, digest=digest, record=beside, held_to=held_to, model=model, on_step=on_step
+        )
     for note in found.notes:
         console.note(f"  note: {note}")
     proof = found.proof

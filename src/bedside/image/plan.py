@@ -6,7 +6,8 @@ give the same places, user, environment and command:
     /opt/bedside/bin/python                           link to the base's own interpreter
     /opt/bedside/pyvenv.cfg                           shuts the base's own packages out
     /opt/bedside/lib/python3.X/site-packages/         exactly what the lock names, and the bytecode of what is imported
-    /opt/bedside/release/                             the release, as `bedside package` wrote it
+    /opt/bedside/release/                             the release, as `bedside package` wrote it, but a model file that
+                                                      lies in object storage: that comes to its place when a pod starts
 
 Layers stand in the order in which they change: dependencies, runtime, bytecode, code, model. contract.json changes with
 everything, so it lies in the last one; a new model moves that layer alone.
@@ -247,9 +248,12 @@ def pyvenv(base: Base, contract: Contract) -> str:
 
 def _copied(contract: Contract, release: str, signature: File | None) -> tuple[Copied, ...]:
     data = seam.encode(contract)
+    files = tuple(
+        item for item in contract.files if contract.model.source is None or item.path != contract.model.artifact
+    )
     own = (File(path=seam.FILE_NAME, sha256=release, size=len(data)), *((signature,) if signature is not None else ()))
-    code = tuple(item for item in contract.files if not item.path.startswith(_LAST))
-    model = tuple(item for item in contract.files if item.path.startswith(_LAST))
+    code = tuple(item for item in files if not item.path.startswith(_LAST))
+    model = tuple(item for item in files if item.path.startswith(_LAST))
     return tuple(layer for layer in (Copied("code", code), Copied("model", (*own, *model))) if layer.files)
 
 

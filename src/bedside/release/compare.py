@@ -22,9 +22,13 @@ class Found:
 
 
 def differences(contract: Contract, found: Mapping[str, Found]) -> Iterator[Finding]:
-    """Yield a finding for each file that is missing, unexpected, or not byte for byte what was validated."""
+    """Yield a finding for each file that is missing, unexpected, or not byte for byte what was validated.
+
+    A model file that lies in object storage may be missing: who needs it asks for it.
+    """
     recorded = {file.path: file for file in contract.files}
-    for path in sorted(recorded.keys() - found.keys()):
+    elsewhere = {contract.model.artifact} if contract.model.source is not None else set()
+    for path in sorted(recorded.keys() - found.keys() - elsewhere):
         yield _finding("BED-REL-001", path, "the file is missing")
     for path in sorted(found.keys() - recorded.keys() - UNCOVERED):
         yield _finding("BED-REL-002", path, "the file is not part of the release")

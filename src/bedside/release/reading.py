@@ -32,6 +32,11 @@ class Release:
         return self.directory / "requirements.lock"
 
     @property
+    def model(self) -> Path:
+        """The model file, which is there for `model_file` to say."""
+        return self.directory / self.contract.model.artifact
+
+    @property
     def wheels(self) -> Path | None:
         """Directory of the wheels that travel in the release, ``None`` where there are none."""
         directory = self.directory / "wheels"
@@ -56,6 +61,20 @@ def open_release(directory: Path) -> Release:
     except OSError as error:
         raise VerificationFailed(f"{path} cannot be read: {error.strerror}") from None
     return Release(directory.resolve(), decode(data), canonical.digest(data))
+
+
+def model_file(release: Release) -> Path:
+    """Return the model file of ``release``.
+
+    Raises:
+        UsageError: It lies in object storage, and was not fetched.
+    """
+    if release.contract.model.source is not None and not release.model.exists():
+        raise UsageError(
+            f"the model of {release.contract.ref} is not here: it lies at {release.contract.model.source}",
+            remedy=f"Bring it with `bedside fetch {release.directory}`.",
+        )
+    return release.model
 
 
 def survey(directory: Path) -> dict[str, Found]:

@@ -26,7 +26,15 @@ class ModelSection(Section):
     version: str = Field(description="SemVer without build metadata; the one place where the version is written.")
     title: str = Field(description="What it predicts, in a clinician's words.", min_length=1)
     framework: Literal["sklearn", "xgboost", "lightgbm", "onnx"] = Field(description="The library that predicts.")
-    artifact: str = Field(description="The model file, relative to bedside.toml.")
+    artifact: str = Field(
+        description="The model file, relative to bedside.toml; or where it lies: s3://, gs:// or az://.",
+        examples=["model/icu.joblib", "s3://models/icu/1.0.0/icu.ubj"],
+    )
+    sha256: str | None = Field(
+        default=None,
+        description="What its bytes must have; needed for one in object storage.",
+        pattern=r"^[0-9a-f]{64}$",
+    )
     card: str = Field(description="The model card, a JSON object.")
     code: _Words = Field(default=(), description="Python modules that loading or transform(rows) needs.")
     signed: bool = Field(

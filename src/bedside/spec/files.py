@@ -1,5 +1,6 @@
 """The files that a bedside.toml names: there, readable, inside the project, and what they should be."""
 
+import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,8 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bedside.spec.rules import Problem
-from bedside_runtime import canonical
-
-_REMOTE = ("s3://", "gs://", "az://", "http://", "https://")
+from bedside_runtime import address, canonical
+from bedside_runtime.errors import AddressInvalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ def check(root: Path, table: Mapping[str, object]) -> Checked:
     model, environment = _section(table, "model"), _section(table, "environment")
     problems: list[Problem] = []
     if isinstance(artifact := model.get("artifact"), str):
-        problems += _artifact(root, artifact)
+        problems += _artifact(root, artifact, model.get("sha256"))
     if isinstance(card := model.get("card"), str):
         problems += _card(root, card)
     if isinstance(code := model.get("code"), list):
@@ -72,16 +72,30 @@ def _file(root: Path, name: str, path: str) -> Iterator[Problem]:
         yield Problem("BED-SPEC-044", path, f"{name!r} cannot be read: {reason}", "Check its name and permissions.")
 
 
-def _artifact(root: Path, name: str) -> Iterator[Problem]:
-    if name.startswith(_REMOTE):
-        yield Problem(
-            "BED-SPEC-006",
-            "model.artifact",
-            "artifacts in object storage: part of the design, and not supported by this version",
-            "Copy the file into the project.",
-        )
+def _artifact(root: Path, name: str, sha256: object) -> Iterator[Problem]:
+    if not address.is_address(name):
+        refused = list(_file(root, name, "model.artifact"))
+        yield from refused
+        if sha256 is not None and not refused and _sha256(root / name) != sha256:
+            message = f"{name!r} has another sha256 than [model] says"
+            yield Problem("BED-SPEC-048", "model.sha256", message, "Find out which of the two was validated.")
         return
-    yield from _file(root, name, "model.artifact")
+    try:
+        address.parse(name)
+    except AddressInvalid as error:
+        yield Problem("BED-SPEC-048", "model.artifact", str(error), error.remedy)
+    if sha256 is None:
+        yield Problem(
+            "BED-SPEC-048",
+            "model.artifact",
+            "an object can be replaced, and no sha256 says which one was validated",
+            'Write sha256 = "..." beside it: 64 hexadecimal digits, as `sha256sum` prints them.',
+        )
+
+
+def _sha256(place: Path) -> str:
+    with place.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _card(root: Path, name: str) -> Iterator[Problem]:

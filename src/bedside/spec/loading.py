@@ -17,7 +17,7 @@ from bedside.spec import deploy_rules, document, files, positions, rules, units
 from bedside.spec.deploy import DeploySection
 from bedside.spec.rules import Problem
 from bedside.spec.section import Section
-from bedside_runtime import contract, golden
+from bedside_runtime import address, contract, golden
 
 FILE_NAME = "bedside.toml"
 
@@ -31,7 +31,11 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """``[model]``, its paths resolved to absolute ones inside the project."""
+    """``[model]``, its paths resolved to absolute ones inside the project.
+
+    ``source`` is where an artifact lies that is no file of the project, and ``sha256`` what its bytes must have; of
+    ``artifact`` the name alone counts then.
+    """
 
     name: str
     version: str
@@ -41,6 +45,8 @@ class ModelSpec:
     card: Path
     code: tuple[Path, ...]
     signed: bool = False
+    source: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +266,7 @@ class _Reading:
         deploy: DeploySection | None,
     ) -> Spec:
         root = self.path.parent.resolve()
+        source = model.artifact if address.is_address(model.artifact) else None
         return Spec(
             root=root,
             model=ModelSpec(
@@ -267,10 +274,12 @@ class _Reading:
                 version=model.version,
                 title=model.title,
                 framework=model.framework,
-                artifact=root / model.artifact,
+                artifact=root / (model.artifact if source is None else address.parse(source).name),
                 card=root / model.card,
                 code=tuple(root / name for name in model.code),
                 signed=model.signed,
+                source=source,
+                sha256=model.sha256,
             ),
             environment=EnvironmentSpec(environment.python, root / environment.requirements, environment.accelerator),
             inputs=tuple(_input(section) for _, section in inputs),

@@ -8,6 +8,7 @@ from bedside.image.containment import Limits
 from bedside.image.engines import Engine
 from bedside.image.hosts import Host
 from bedside.image.layout import Layout
+from bedside.release.reading import model_file, open_release
 from bedside.stages import dockerfile, limits, record, reproduce
 from bedside.stages.assemble import Builder, Built, assembled
 from bedside.stages.dockerfile import Wanted
@@ -73,17 +74,19 @@ def build(
         ToolFailed: Something outside failed.
         Whatever it is, nothing has a name then that had none before.
     """
+    # 0. A model that the image does not carry is here: without it nothing could be proven.
     # 1. Build it, assembled or by an engine. It lies in the layout under its digest, and has no name.
     # 2. Hold its config and every file of it against the release.
     # 3. Prove it in a container.
     # 4. Beside it: the record of the proof, and what it is made of.
     # 5. Only now it gets its name: in the layout, and where the proof ran.
+    model = model_file(open_release(directory))  # 0
     built = _built(directory, source, layout, means.builder, means.engine, wanted or Wanted(), on_step)  # 1
     with inspected(layout, built.descriptor, digest=built.release.digest, on_step=on_step) as image:  # 2
         on_step(f"bringing it into {means.host.name}")
         with means.host.holding(layout, built.descriptor) as held:
             may_use = held_to or limits.of_release(built.release)
-            proof = prove(image, held, means.host.name, may_use, on_step=on_step)  # 3
+            proof = prove(image, held, means.host.name, may_use, model=model, on_step=on_step)  # 3
             on_step("writing what was proven, and what it is made of")
             record.leave(image, proof)  # 4
             leave_sbom(layout, built.descriptor, sbom_of(layout, built.descriptor))

@@ -48,6 +48,7 @@ def package(
     runner: Runner,
     uv: Uv,
     upgrade: bool = False,
+    keep_model: bool = False,
     on_step: Callable[[str], None] = lambda _: None,
     on_progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Packaged:
@@ -58,6 +59,7 @@ def package(
         runner: Starts the release's runtime.
         uv: Resolves and installs.
         upgrade: Resolve anew instead of keeping the versions of the project's requirements.lock.
+        keep_model: Leave a model file that was fetched in the release, as `bedside fetch` would bring it there.
         on_step: Told what is being done.
         on_progress: Told how far a long step is: how much is done, and of how much.
 
@@ -69,7 +71,7 @@ def package(
     # 1. Read and check everything that the author wrote.
     # 2. Resolve the requirements, the runtime among them, into a hashed lock.
     # 3. Lay the files out in a folder of their own beside the releases.
-    # 4. Make a fresh environment from the lock.
+    # 4. Make a fresh environment from the lock; with its own runtime, bring a model that lies in object storage.
     # 5. Inspect the artifact in it: features, globals, versions.
     # 6. Write contract.json; prove the engine that shall compute, and write it in.
     # 7. Load the release in that environment as production will, and replay every golden case.
@@ -86,6 +88,9 @@ def package(
         interpreter = uv.environment(
             work / "environment", spec.environment.python, staging / LOCK, wheels if wheels.is_dir() else None
         )
+        if spec.model.source is not None:
+            on_step(f"fetching {spec.model.source}")
+            runtime.download(runner, interpreter, _wanted(spec, staging), on_progress)
         on_step("inspecting the model")  # 5
         inspection = runtime.inspect(runner, interpreter, _request(spec, staging))
         contract = _contract(spec, inspection, staging)
@@ -95,6 +100,9 @@ def package(
         measured = runtime.prove(runner, interpreter, staging, release.digest)
         measured["engines"] = considered
         _write_measurements(staging, measured)
+        if spec.model.source is not None and not keep_model:
+            release.model.unlink()
+            release.model.parent.rmdir()
         return Packaged(_publish(spec, release, lock), measured, spec.notes)  # 8
 
 
@@ -136,6 +144,7 @@ def _extras(spec: Spec) -> tuple[str, ...]:
     used = {
         "audit": audit is not None and (audit.signed or audit.payload == "encrypted"),
         "auth": "jwt" in spec.serve.auth.methods,
+        "fetch": spec.model.source is not None,
         "signature": spec.model.signed,
         "tracing": spec.serve.tracing,
     }
@@ -150,7 +159,7 @@ def _authors_part(lock: Path) -> str:
 def _lay_out(spec: Spec, lock: Path, wheels: Path, staging: Path) -> None:
     model = spec.model
     named = [
-        (model.artifact, f"model/{model.artifact.name}"),
+        *([(model.artifact, f"model/{model.artifact.name}")] if model.source is None else []),
         (model.card, "model_card.json"),
         (spec.golden.cases, "golden.jsonl"),
         (lock, LOCK),
@@ -161,6 +170,12 @@ def _lay_out(spec: Spec, lock: Path, wheels: Path, staging: Path) -> None:
         destination = staging / target
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, destination)
+
+
+def _wanted(spec: Spec, staging: Path) -> seam.DownloadRequest:
+    model = spec.model
+    target = staging / "model" / model.artifact.name
+    return seam.DownloadRequest(source=model.source or "", sha256=model.sha256 or "", target=str(target))
 
 
 def _request(spec: Spec, staging: Path) -> seam.InspectionRequest:
@@ -183,6 +198,7 @@ def _contract(spec: Spec, inspection: seam.Inspection, staging: Path) -> seam.Co
             framework=spec.model.framework,
             format=inspection.format,
             artifact=f"model/{spec.model.artifact.name}",
+            source=spec.model.source,
             code=tuple(f"code/{path.name}" for path in spec.model.code),
             features=inspection.features,
             layout=inspection.layout,

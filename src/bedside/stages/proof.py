@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bedside.errors import BedsideError, GateRefused, ToolFailed, VerificationFailed
+from bedside.errors import BedsideError, GateRefused, ToolFailed, UsageError, VerificationFailed
 from bedside.image import plan
 from bedside.image.containment import SCRATCH, Containment, Limits
 from bedside.image.hosts import Container, Startable
 from bedside.process import Completed
-from bedside.release.reading import Release
+from bedside.release.reading import Release, describe
 from bedside.stages.inspected import Inspected
 from bedside_runtime.contract import Audit
 
@@ -81,6 +81,7 @@ def prove(
     host: str,
     limits: Limits,
     *,
+    model: Path | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Proof:
     """Prove ``image``, which ``held`` can start.
@@ -90,9 +91,11 @@ def prove(
         held: The same image on a host.
         host: What that is called.
         limits: What the release may use.
+        model: The model file, where the image does not carry it.
         on_step: Told what is being done.
 
     Raises:
+        UsageError: The image does not carry its model, and no file is named.
         VerificationFailed: It does not answer as validated, or does not refuse what was changed.
         ToolFailed: The host does not hold it as it was asked to.
     """
@@ -100,9 +103,11 @@ def prove(
     # 2. From inside, ask every golden case over HTTP, and see what the kernel really holds it to.
     # 3. Tell it to stop: it drains and exits 0.
     # 4. Start it with one bit of the model flipped: it is never ready, says why, and exits 3.
+    file = _model(image.release, model)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     clock, seconds = time.monotonic, {}
-    with _containment(image.release, limits) as containment:
+    with _containment(image.release, limits) as bare:
+        containment = _with_model(bare, image.release, file)
         on_step(f"starting it in {host}")
         started = clock()
         with held.start(containment, _command(image.release)) as container:  # 1
@@ -113,8 +118,32 @@ def prove(
             _compare(seen["confinement"], containment.limits)
             seconds["stop"] = _stopped(container, image.release, clock)  # 3
         on_step("flipping one bit of the model")
-        seconds["refusal"] = _refused(image, held, containment, clock)  # 4
+        seconds["refusal"] = _refused(image, held, containment, file, clock)  # 4
     return Proof(host, now, limits, seen, seconds)
+
+
+def _model(release: Release, given: Path | None) -> Path:
+    """Return the model file: the image's own, or the one that stands in for what a pod fetches."""
+    model = release.contract.model
+    if model.source is None:
+        return release.model
+    if given is None:
+        raise UsageError(
+            f"the image does not carry its model, which lies at {model.source}",
+            remedy="Name the file with --model, as `bedside fetch RELEASE` brings it; or compare --digests-only.",
+        )
+    recorded = next(item for item in release.contract.files if item.path == model.artifact)
+    if describe(model.artifact, given).sha256 != recorded.sha256:
+        raise VerificationFailed(f"{given} is not the model file that was validated")
+    return given
+
+
+def _with_model(containment: Containment, release: Release, model: Path) -> Containment:
+    """Put the model where a pod's init container puts it."""
+    if release.contract.model.source is None:
+        return containment
+    place = f"{plan.RELEASE}/{release.contract.model.artifact}"
+    return replace(containment, covered={**containment.covered, place: model.resolve()})
 
 
 def _command(release: Release) -> tuple[str, ...]:
@@ -178,13 +207,15 @@ def _stopped(container: Container, release: Release, clock: Callable[[], float])
     return round(clock() - asked, 3)
 
 
-def _refused(image: Inspected, held: Startable, containment: Containment, clock: Callable[[], float]) -> float:
+def _refused(
+    image: Inspected, held: Startable, containment: Containment, model: Path, clock: Callable[[], float]
+) -> float:
     """Start the image with a changed model, and see it refused by its server."""
     release, started = image.release, clock()
     artifact = release.contract.model.artifact
     with tempfile.TemporaryDirectory(prefix="bedside-flipped-") as work:
         flipped = Path(work, "flipped")
-        _flip(release.directory / artifact, flipped)
+        _flip(model, flipped)
         changed = replace(containment, covered={**containment.covered, f"{plan.RELEASE}/{artifact}": flipped})
         with held.start(changed, _command(release)) as container:
             done = _ask(container, release)

@@ -14,7 +14,7 @@ import msgspec
 
 from bedside.errors import BedsideError, GateRefused, SpecInvalid, ToolFailed, VerificationFailed
 from bedside.process import Completed, Runner
-from bedside_runtime.contract import Engine, Inspection, InspectionRequest
+from bedside_runtime.contract import DownloadRequest, Engine, Inspection, InspectionRequest
 
 ISOLATED = ("-I", "-m", "bedside_runtime")
 """Python's isolated mode: neither the user's PYTHONPATH nor the current folder can slip a module in."""
@@ -35,6 +35,35 @@ def inspect(runner: Runner, interpreter: Path, request: InspectionRequest) -> In
     """
     done = runner.run([str(interpreter), *ISOLATED, "inspect", "--json"], input=msgspec.json.encode(request).decode())
     return msgspec.json.decode(_answer(done), type=Inspection)
+
+
+def download(
+    runner: Runner, interpreter: Path, request: DownloadRequest, on_progress: Callable[[int, int], None]
+) -> None:
+    """Bring a model file from object storage, with what ``interpreter``'s environment has for that.
+
+    Raises:
+        BedsideError: The runtime refused; the class follows its exit code.
+    """
+    command = [str(interpreter), *ISOLATED, "download", "--json"]
+    said = msgspec.json.encode(request).decode()
+    _answer(runner.run(command, input=said, on_error_line=_progress(on_progress)))
+
+
+def fetch(
+    runner: Runner, interpreter: Path, release: Path, digest: str, on_progress: Callable[[int, int], None]
+) -> dict[str, int]:
+    """Bring the model file of a release that does not carry it to its place.
+
+    Returns:
+        How many bytes it has, and how many of them were there before.
+
+    Raises:
+        BedsideError: The runtime refused; the class follows its exit code.
+    """
+    command = [str(interpreter), *ISOLATED, "fetch", str(release), "--digest", digest, "--local", "--json"]
+    fetched: dict[str, int] = json.loads(_answer(runner.run(command, on_error_line=_progress(on_progress))))
+    return fetched
 
 
 def answer(
@@ -71,14 +100,8 @@ def choose_engine(
         GateRefused: The engine cannot compute this model, or differs from it.
         BedsideError: The runtime refused for another reason; the class follows its exit code.
     """
-
-    def said(line: str) -> None:
-        with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):  # a model library's own words
-            progress = json.loads(line)
-            on_progress(progress["done"], progress["of"])
-
     command = [str(interpreter), *ISOLATED, "choose-engine", str(release), "--engine", wanted, "--json"]
-    answer = json.loads(_answer(runner.run(command, on_error_line=said)))
+    answer = json.loads(_answer(runner.run(command, on_error_line=_progress(on_progress))))
     return msgspec.convert(answer["engine"], Engine), answer["considered"]
 
 
@@ -94,6 +117,15 @@ def prove(runner: Runner, interpreter: Path, release: Path, digest: str) -> dict
     done = runner.run([str(interpreter), *ISOLATED, "verify", str(release), "--digest", digest, "--json"])
     measured: dict[str, Any] = json.loads(_answer(done))
     return measured
+
+
+def _progress(on_progress: Callable[[int, int], None]) -> Callable[[str], None]:
+    def said(line: str) -> None:
+        with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):  # a model library's own words
+            progress = json.loads(line)
+            on_progress(progress["done"], progress["of"])
+
+    return said
 
 
 def _answer(done: Completed) -> str:

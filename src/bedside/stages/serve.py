@@ -13,7 +13,7 @@ import httpx
 from bedside import process
 from bedside.errors import ToolFailed, VerificationFailed
 from bedside.locking.environments import EnvironmentCache
-from bedside.release.reading import open_release
+from bedside.release.reading import model_file, open_release
 from bedside.stages.runtime import ISOLATED
 from bedside.stages.verify import check_files, interpreter_of
 
@@ -48,6 +48,7 @@ def command(
     on_step("comparing every file")
     release = open_release(directory)
     check_files(release)
+    model_file(release)
     expected = digest.removeprefix("sha256:") if digest is not None else release.digest
     on_step("making the locked environment")
     interpreter = interpreter_of(release, environments)

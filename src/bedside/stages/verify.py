@@ -11,7 +11,7 @@ from bedside.locking import lockfile
 from bedside.locking.environments import EnvironmentCache
 from bedside.process import Runner
 from bedside.release.compare import differences
-from bedside.release.reading import Release, open_release, survey
+from bedside.release.reading import Release, model_file, open_release, survey
 from bedside.stages import runtime
 from bedside_runtime import golden
 
@@ -80,6 +80,7 @@ def verify(
     check_files(release)
     if not replay:
         return Verified(release, None)
+    model_file(release)
     on_step("making the locked environment")  # 4
     interpreter = interpreter_of(release, environments)
     on_step("replaying the golden cases")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bedside.errors import VerificationFailed
@@ -44,6 +45,7 @@ def verify_image(
     digest: str | None = None,
     record: Mapping[str, Any] | None = None,
     held_to: Limits | None = None,
+    model: Path | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> VerifiedImage:
     """Prove that an image is what was validated.
@@ -55,6 +57,7 @@ def verify_image(
         digest: The release digest that it must have.
         record: What the record beside it measured, where there is one.
         held_to: What it may use; by default what the record says.
+        model: The model file, where the image does not carry it.
         on_step: Told what is being done.
 
     Raises:
@@ -71,7 +74,7 @@ def verify_image(
             on_step(f"bringing it into {host.name}")
             with host.holding(layout, descriptor) as held:
                 limits = held_to or _recorded(record) or UNMEASURED
-                proof = prove(image, held, host.name, limits, on_step=on_step)  # 2
+                proof = prove(image, held, host.name, limits, model=model, on_step=on_step)  # 2
         notes = tuple(_notes(record, proof)) if proof is not None else ()  # 3
         return VerifiedImage(contract.ref, image.release.digest, descriptor.digest, len(contract.files), proof, notes)
 

@@ -6,7 +6,7 @@ that stands in the environment is refused, not used.
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from bedside_runtime.address import Address, Scheme
 from bedside_runtime.errors import LibraryMissing, StaticCredentials, StorageRefused, StorageUnavailable
@@ -14,12 +14,15 @@ from bedside_runtime.errors import LibraryMissing, StaticCredentials, StorageRef
 try:
     import obstore
     from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-    from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
+    from obstore.store import AzureStore, GCSStore, S3Store
 except ImportError as error:
     raise LibraryMissing(
         "a model file in object storage needs the package obstore",
         remedy="Package the release again: an artifact that is an address locks it.",
     ) from error
+
+if TYPE_CHECKING:  # names of its stubs alone
+    from obstore.store import ClientConfig, RetryConfig
 
 _STATIC: Final[Mapping[Scheme, frozenset[str]]] = {
     "s3": frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN"}),
@@ -61,10 +64,17 @@ _IDENTITY: Final[Mapping[Scheme, frozenset[str]]] = {
 }
 """Variables of which a pod has one where it has an identity; Google's comes from the metadata server alone."""
 
-_RETRIES: Final[RetryConfig] = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
+_RETRIES: Final["RetryConfig"] = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
 """Of the client itself, within one request; `download` asks again beyond that."""
 
-_CLIENT: Final[ClientConfig] = {"connect_timeout": "10s", "read_timeout": "30s", "timeout": "300s"}
+_CLIENT: Final["ClientConfig"] = {"connect_timeout": "10s", "read_timeout": "30s", "timeout": "300s"}
+
+_CLEAR_TEXT: Final[Mapping[Scheme, str]] = {
+    "s3": "AWS_ALLOW_HTTP",
+    "gs": "GOOGLE_ALLOW_HTTP",
+    "az": "AZURE_ALLOW_HTTP",
+}
+"""Variables that let a store of one's own house be asked without TLS; what comes is compared in any case."""
 
 
 class Stored:
@@ -86,7 +96,7 @@ class Stored:
             _workload_alone(address.scheme, environ)
         self._address = address
         try:
-            self._store = _open(address)
+            self._store = _open(address, environ)
         except (BaseError, ValueError):
             raise StorageRefused(
                 f"the settings in the environment make no store for {address}",
@@ -115,14 +125,15 @@ class Stored:
         raise StorageUnavailable(f"{self._address} cannot be read: no answer, no identity, or a broken one") from None
 
 
-def _open(address: Address) -> S3Store | GCSStore | AzureStore:
+def _open(address: Address, environ: Mapping[str, str]) -> S3Store | GCSStore | AzureStore:
+    options: ClientConfig = {**_CLIENT, "allow_http": environ.get(_CLEAR_TEXT[address.scheme], "").lower() == "true"}
     match address.scheme:
         case "s3":
-            return S3Store(address.bucket, client_options=_CLIENT, retry_config=_RETRIES)
+            return S3Store(address.bucket, client_options=options, retry_config=_RETRIES)
         case "gs":
-            return GCSStore(address.bucket, client_options=_CLIENT, retry_config=_RETRIES)
+            return GCSStore(address.bucket, client_options=options, retry_config=_RETRIES)
         case "az":
-            return AzureStore(address.bucket, client_options=_CLIENT, retry_config=_RETRIES)
+            return AzureStore(address.bucket, client_options=options, retry_config=_RETRIES)
 
 
 def _workload_alone(scheme: Scheme, environ: Mapping[str, str]) -> None:
