@@ -4,8 +4,8 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
 
 from jsonschema_rs import Draft202012Validator, Registry, ValidationError, ValidationErrorKind
 
@@ -63,8 +63,14 @@ def _short(api_version: str) -> str:
     return re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", api_version)
 
 
-def _schemas() -> Traversable:
-    return files("kubernetes_validate") / "kubernetes-json-schema" / VERSION
+@cache
+def _schemas() -> Path:
+    """Where they lie; the package is found, not imported: its own validator would take seconds to be ready."""
+    spec = find_spec("kubernetes_validate")
+    places = spec.submodule_search_locations if spec is not None else None
+    if not places:
+        raise ModuleNotFoundError("kubernetes_validate", name="kubernetes_validate")
+    return Path(places[0], "kubernetes-json-schema", VERSION)
 
 
 @cache
