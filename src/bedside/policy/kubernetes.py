@@ -68,7 +68,7 @@ class KubeObject:
         """What a message calls it."""
         return f"{self.kind} {self.name or '(unnamed)'}"
 
-    @property
+    @cached_property
     def spec(self) -> Node:
         """``spec``."""
         return self.node.at("spec")
@@ -109,7 +109,7 @@ class Pod:
     owner: KubeObject
     node: Node
 
-    @property
+    @cached_property
     def spec(self) -> Node:
         """``spec``."""
         return self.node.at("spec")

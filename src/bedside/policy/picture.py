@@ -1,17 +1,19 @@
 """The whole as one value: everything named on the command line, parsed, each fact with its file and line."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from bedside.policy.applications import Application, Route
 from bedside.policy.dockerfiles import Dockerfile
-from bedside.policy.kubernetes import SERVING_KINDS, KubeObject, Pod
+from bedside.policy.kubernetes import SERVING_KINDS, KubeObject, Pod, selects
 from bedside.policy.kustomize.kustomization import Kustomization
 from bedside.policy.place import Hit
 from bedside.policy.remarks import Remark
 from bedside.policy.requirement_files import RequirementsFile
 from bedside.policy.workflows import Workflow
+from bedside.policy.yamltree import Node
 
 PODLESS_GROUPS = (
     ".k8s.io",
@@ -107,12 +109,19 @@ class Picture:
     def selected(self, service: KubeObject) -> tuple[Pod, ...]:
         """The pods that a Service sends to."""
         wanted = service.spec.at("selector").strings()
-        first = next(iter(wanted.items()), None)
-        return tuple(
-            pod
-            for pod in (self._by_label.get(first, ()) if first is not None else ())
-            if together(pod.owner, service) and wanted.items() <= pod.labels.items()
-        )
+        near = self._labelled(wanted) if wanted else ()
+        return tuple(pod for pod in near if together(pod.owner, service) and wanted.items() <= pod.labels.items())
+
+    def taken(self, item: KubeObject, selector: Node) -> tuple[Pod, ...]:
+        """The pods that a label selector of ``item`` takes: all where it is empty, none where there is none."""
+        if not selector and selector.kind != "map":
+            return ()
+        near = self._labelled(selector.at("matchLabels").strings())
+        return tuple(pod for pod in near if together(pod.owner, item) and selects(selector, pod.labels))
+
+    def _labelled(self, wanted: Mapping[str, str]) -> Sequence[Pod]:
+        """Few pods, among which are all that carry these labels."""
+        return min((self._by_label.get(label, ()) for label in wanted.items()), key=len, default=self.pods)
 
     @cached_property
     def grows(self) -> bool:

@@ -8,7 +8,7 @@ from bedside.policy.applications import dotted, keyword, text_of
 from bedside.policy.dockerfiles import Dockerfile
 from bedside.policy.image_names import split_image
 from bedside.policy.kubernetes import Container, KubeObject, Pod, place, seconds_of_sleep
-from bedside.policy.picture import Picture, together
+from bedside.policy.picture import Picture
 from bedside.policy.place import Hit, Place
 from bedside.policy.shipments import built_files
 from bedside.policy.yamltree import Node
@@ -292,23 +292,16 @@ def budget_against_replicas(picture: Picture) -> Iterator[Hit]:
     for item in picture.of("PodDisruptionBudget"):
         if not item.spec.at("minAvailable") and not item.spec.at("maxUnavailable"):
             yield Hit(place(item.spec), f"{item.title} does not say how many pods may go: none may")
-        for pod in picture.pods:
-            if not together(pod.owner, item) or pod.owner.kind not in ("Deployment", "StatefulSet"):
-                continue
-            fewest = _fewest(picture, pod)
-            if _covers(item, pod) and fewest is not None and _blocks(item, fewest):
+        for pod in picture.taken(item, item.spec.at("selector")):
+            fewest = _fewest(picture, pod) if pod.owner.kind in ("Deployment", "StatefulSet") else None
+            if fewest is not None and _blocks(item, fewest):
                 node = item.spec.at("minAvailable") or item.spec.at("maxUnavailable")
                 yield Hit(
                     place(node), f"{item.title} never lets one of the {fewest} pods of {pod.owner.title} be evicted"
                 )
 
 
-def _covers(budget: KubeObject, pod: Pod) -> bool:
-    wanted = budget.spec.at("selector", "matchLabels").strings()
-    return bool(wanted) and wanted.items() <= pod.labels.items()
-
-
-def _fewest(picture: Picture, pod: Pod) -> int | None:
+def _fewest(picture: Picture, pod: Pod) -> int:
     scaler = picture.autoscaler(pod.owner)
     if scaler is None:
         return pod.owner.replicas
@@ -321,8 +314,15 @@ def _blocks(budget: KubeObject, replicas: int) -> bool:
         return False
     minimum, maximum = budget.spec.at("minAvailable"), budget.spec.at("maxUnavailable")
     if minimum:
-        return minimum.text == "100%" or (minimum.number is not None and minimum.number >= replicas)
+        return _of(minimum.text, replicas) >= replicas
     return maximum.text in ("0", "0%")
+
+
+def _of(text: str, replicas: int) -> int:
+    """A number of pods, or a share of them, which Kubernetes rounds up; 0 for what is neither."""
+    if re.fullmatch(r"\d{1,3}%", text):
+        return -(-int(text[:-1]) * replicas // 100)
+    return int(text) if re.fullmatch(r"\d{1,9}", text) else 0
 
 
 def startup_budget(picture: Picture) -> Iterator[Hit]:

@@ -292,8 +292,7 @@ def budget_selectors(picture: Picture) -> Iterator[Hit]:
     """A disruption budget that selects no pod protects nothing."""
     for item in picture.of("PodDisruptionBudget"):
         selector = item.spec.at("selector")
-        missing = not selector and selector.kind != "map"  # none takes no pod, where an empty one takes all
-        if _shows_all(picture, item) and (missing or not _takes_any(picture, item, selector)):
+        if _shows_all(picture, item) and not picture.taken(item, selector):
             yield Hit(place(selector), f"{item.title} selects no pod that any file defines")
 
 
@@ -301,7 +300,8 @@ def policy_selectors(picture: Picture) -> Iterator[Hit]:
     """A NetworkPolicy that selects no pod guards nothing."""
     for item in picture.of("NetworkPolicy"):
         selector = item.spec.at("podSelector")
-        if item.group == "networking.k8s.io" and _shows_all(picture, item) and not _takes_any(picture, item, selector):
+        judged = selector and item.group == "networking.k8s.io" and _shows_all(picture, item)
+        if judged and not picture.taken(item, selector):
             yield Hit(place(selector), f"{item.title} selects no pod that any file defines")
 
 
@@ -310,10 +310,6 @@ def _shows_all(picture: Picture, item: KubeObject) -> bool:
     partial = item.partial or any(pod.owner.partial for pod in picture.pods)
     near = any(pod.owner.namespace == item.namespace and applied_together(pod.owner, item) for pod in picture.pods)
     return picture.shows(item) and near and not picture.grows and not partial
-
-
-def _takes_any(picture: Picture, item: KubeObject, selector: Node) -> bool:
-    return any(together(pod.owner, item) and selects(selector, pod.labels) for pod in picture.pods)
 
 
 def monitor_selectors(picture: Picture) -> Iterator[Hit]:
@@ -344,7 +340,7 @@ def monitor_selectors(picture: Picture) -> Iterator[Hit]:
 def _monitored_ports(picture: Picture, item: KubeObject, selector: Node) -> set[str] | None:
     """Port names of what a monitor selects; ``None`` where it selects nothing."""
     if item.kind == "PodMonitor":
-        pods = [pod for pod in picture.pods if together(pod.owner, item) and selects(selector, pod.labels)]
+        pods = picture.taken(item, selector)
         return {name for pod in pods for container in pod.containers for name in container.ports} if pods else None
     services = [one for one in picture.of("Service") if together(one, item) and selects(selector, one.labels)]
     named = {port.at("name").text for one in services for port in one.spec.at("ports").items()}

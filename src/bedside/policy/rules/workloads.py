@@ -193,13 +193,13 @@ def spread(picture: Picture) -> Iterator[Hit]:
 
 def disruption_budget(picture: Picture) -> Iterator[Hit]:
     """Without a budget, a drain may evict every replica at once."""
+    takes = [(item, picture.taken(item, item.spec.at("selector"))) for item in picture.of("PodDisruptionBudget")]
+    covered = {id(pod) for _, pods in takes for pod in pods}
+    useless = [item for item, pods in takes if not pods]  # BED-REF-011 says it
     for pod in picture.serving:
-        covered = any(
-            together(item, pod.owner)
-            and item.spec.at("selector", "matchLabels").strings().items() <= pod.labels.items()
-            for item in picture.of("PodDisruptionBudget")
-        )
-        if picture.shows(pod.owner) and _many(picture, pod) and not covered:
+        if id(pod) in covered or any(together(item, pod.owner) for item in useless):
+            continue
+        if picture.shows(pod.owner) and _many(picture, pod):
             yield Hit(pod.owner.place, f"{pod.owner.title} has no PodDisruptionBudget")
 
 
