@@ -4,7 +4,7 @@ UV     := .tools/bin/uv
 RUN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-runtime test-tools faults test-cluster load bench bench-quick bench-image check fix lock docs clean
+.PHONY: help setup demo test test-runtime test-tools faults test-cluster load bench bench-quick bench-image bench-check check fix lock docs clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ bench-quick: setup  ## A part of the field in two minutes, printed (needs wrk)
 
 bench-image: setup  ## Images beside the guide's, BentoML's and MLflow's: time, size, what moves (needs podman, mmdebstrap)
 	$(RUN)/python -m benchmarks.images
+
+bench-check: setup  ## How long `bedside check` takes, beside reading alone and beside trivy
+	$(RUN)/python -m benchmarks.check
 
 check: setup  ## Lint, types, floors, generated files, dependency count
 	$(RUN)/ruff check .
