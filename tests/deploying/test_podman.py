@@ -25,6 +25,7 @@ import pytest
 import yaml
 from tests.deploying.real_world import NAME, Workshop
 
+from bedside.image.layout import open_layout
 from bedside.release.reading import open_release
 from bedside.stages.manifests import manifests
 from bedside_runtime.contract import Audit, Auth
@@ -175,9 +176,16 @@ def _podman(directory: Path) -> Podman:
 def _load(podman: Podman, layout: Path) -> None:
     """Bring the image to podman, under the name that the manifests give it, with its digest."""
     podman("info")  # makes the storage
+    _named(layout, "1.0.0")
     store = f"[overlay@{podman.directory}/graph+{podman.directory}/run]"
     target = f"containers-storage:{store}registry.example.org/icu/mortality:1.0.0"
-    subprocess.run(["skopeo", "copy", "--quiet", f"oci:{layout}", target], check=True, timeout=120)
+    subprocess.run(["skopeo", "copy", "--quiet", f"oci:{layout}:1.0.0", target], check=True, timeout=120)
+
+
+def _named(layout: Path, name: str) -> None:
+    """Give the image its name as a proof would: what is attached to it stands beside it in the layout."""
+    opened = open_layout(layout)
+    opened.add(opened.find(), name)
 
 
 def _play(podman: Podman, tree: Path) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,11 @@ def opened(path: str, data: bytes) -> File:
 def found(path: str, data: bytes) -> set[str]:
     file = opened(path, data)
     return {item.rule for one in (file, *contents.inside(file)) for item in patients.judge(one)}
+
+
+def frame(dtype: Any) -> pd.DataFrame:
+    """A table whose columns are named as pandas keeps them without pyarrow (objects), or with it (Arrow's buffers)."""
+    return pd.DataFrame([["1", 1, 2]], columns=pd.Index(["mrn", "v", "Größe"], dtype=dtype))
 
 
 def excel(*cells: str) -> bytes:
@@ -98,6 +104,15 @@ PATIENTS: dict[str, tuple[str, bytes, str]] = {
     "a Parquet file": ("x.parquet", parquet("mrn", "systolic"), "BED-SCN-010"),
     "a Parquet file with a long name": ("x", parquet("patient_name", "v"), "BED-SCN-010"),
     "a pickled table": ("x.pkl", pickle.dumps(pd.DataFrame({"mrn": ["1"], "v": [1]})), "BED-SCN-010"),
+    **{
+        f"a pickled table, {dtype} names, protocol {protocol}": (
+            "x.pkl",
+            pickle.dumps(frame(dtype), protocol=protocol),
+            "BED-SCN-010",
+        )
+        for dtype in (object, "string[pyarrow]", "string[python]")
+        for protocol in (2, 4, 5)
+    },
     "an HDF5 file": ("x.h5", b"\x89HDF\r\n\x1a\n" + bytes(99) + b"date_of_birth\0" + bytes(99), "BED-SCN-010"),
     "an SQLite database": ("x.db", b"", "BED-SCN-010"),
     "HL7 version 2": ("x.hl7", HL7.encode(), "BED-SCN-011"),

@@ -73,7 +73,7 @@ class Served:
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
     def wait_for(self, event: str, **details: Any) -> dict[str, Any]:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             for found in self.events():
                 if found["event"] == event and details.items() <= found.items():
@@ -90,7 +90,7 @@ class Served:
         *,
         admin: bool = False,
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port if admin else self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port if admin else self.port, timeout=60)
         with contextlib.closing(connection):
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -111,7 +111,7 @@ class Served:
 
     def stop(self) -> int | None:
         self.process.stop()
-        self._thread.join(10)
+        self._thread.join(60)
         return self.exit_code
 
 

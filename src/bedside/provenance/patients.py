@@ -24,7 +24,7 @@ from itertools import islice
 from typing import Any, Final
 
 from bedside.findings import Finding
-from bedside.provenance import rules
+from bedside.provenance import arrow_strings, rules
 from bedside.provenance.contents import File
 
 _ROWS: Final = 200
@@ -61,9 +61,9 @@ _CELL: Final = re.compile(rb">([^<>]{2,48})<")
 
 _TOKEN: Final = re.compile(rb"[A-Za-z][A-Za-z0-9_ .\-]{5,48}")
 _CREATED: Final = re.compile(rb"CREATE TABLE[^\0]{1,4000}")
-_SHORT: Final = re.compile(rb"(?:\x8c\x03|\x18\x03|\x03\0\0\0)([A-Za-z]{3})(?![A-Za-z])")
+_SHORT: Final = re.compile(rb"(?:\x8c\x03|\x18\x03|\x03\0\0\0)([A-Za-z]{3})(?![A-Za-pr-z])")
 """A name of three letters behind its length, as pickle, Thrift and FlatBuffers write it: shorter marks stand in numbers
-by chance."""
+by chance. A ``q`` may follow: in protocol 2 it is the opcode that remembers the name."""
 
 _CHANCE: Final = 6
 """Letters of the shortest name that stands in tens of megabytes of numbers by no chance."""
@@ -160,6 +160,7 @@ def _in_binary(window: bytes) -> Iterator[str]:
         yield short.decode("ascii")
     for created in _CREATED.findall(window):
         yield from re.findall(r"\w+", created.decode("utf-8", "replace"))
+    yield from arrow_strings.names(window)
 
 
 def _json(file: File) -> Finding | None:
