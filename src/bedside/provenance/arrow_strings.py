@@ -7,7 +7,7 @@ integers of 32 or 64 bits that begin with 0 and never fall, then the bytes that 
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 _BUFFER: Final = rb"(?=(?:C(.)|\x96(.{8})|B(.{4})|X(.{4}))%s)"
 """Bytes behind their length: BINBYTES and its kin; BINUNICODE, as Latin-1, in protocol 2, which has no bytes."""
@@ -48,7 +48,8 @@ def _bytes(data: bytes, match: re.Match[bytes]) -> tuple[bytes, int]:
 
 def _read(buffer: bytes) -> Iterator["memoryview[int]"]:
     """Give a buffer as offsets, in each width in which it can be that; most that are none are left at the second."""
-    for letter, width in (("q", 8), ("i", 4)):
+    widths: tuple[tuple[Literal["q", "i"], int], ...] = (("q", 8), ("i", 4))
+    for letter, width in widths:
         if len(buffer) >= 2 * width and len(buffer) % width == 0:
             offsets = memoryview(buffer).cast(letter)
             if 0 < offsets[-1] <= _LONGEST and all(start <= stop for start, stop in pairwise(offsets)):

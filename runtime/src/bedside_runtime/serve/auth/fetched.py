@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -142,6 +142,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Follow nothing: the answer is then an error."""
 
 
+def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Request) -> HTTPResponse:
+    """Return the answer; the connection of one that is an error is closed, not left to the collector."""
+    try:
+        answer: HTTPResponse = opener.open(request, timeout=FETCH_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
+    return answer
+
+
 def over_https(address: str, authorities: Path) -> Callable[[], bytes]:
     """Return what fetches ``address``.
 
@@ -160,7 +170,7 @@ def over_https(address: str, authorities: Path) -> Callable[[], bytes]:
         opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=context))
         request = urllib.request.Request(address, headers={"accept": "application/json"})  # noqa: S310 - https, by rule
         until, data = time.monotonic() + FETCH_SECONDS, bytearray()
-        with opener.open(request, timeout=FETCH_SECONDS) as answer:
+        with _answer(opener, request) as answer:
             while part := answer.read1(65_536):
                 data += part
                 if len(data) > _LARGEST or time.monotonic() > until:
