@@ -4,7 +4,7 @@ UV     := .tools/bin/uv
 RUN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-runtime test-tools faults test-cluster load bench bench-quick bench-image bench-check check fix lock docs clean
+.PHONY: help setup demo test test-runtime test-tools faults test-cluster load bench bench-quick bench-audit bench-image bench-check check fix lock docs clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ bench-image: setup  ## Images beside the guide's, BentoML's and MLflow's: time, 
 
 bench-check: setup  ## How long `bedside check` takes, beside reading alone and beside trivy
 	$(RUN)/python -m benchmarks.check
+
+bench-audit: setup  ## Durable records a second, verification, a start behind 1 GB of log: writes docs/benchmarks-audit.md
+	$(RUN)/python -m benchmarks.audit
 
 check: setup  ## Lint, types, floors, generated files, dependency count
 	$(RUN)/ruff check .
