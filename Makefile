@@ -37,7 +37,7 @@ bench: setup  ## The field side by side, twenty minutes on a machine left alone;
 bench-quick: setup  ## A part of the field in two minutes, printed (needs wrk)
 	$(RUN)/python -m benchmarks --quick $(BENCH)
 
-bench-image: setup  ## Images beside the guide's, BentoML's and MLflow's: time, size, what moves (needs podman, mmdebstrap)
+bench-image: setup  ## Images beside the guide's, BentoML's and MLflow's: time, size, what moves; writes docs/benchmarks-images.md (needs podman, mmdebstrap)
 	$(RUN)/python -m benchmarks.images
 
 bench-check: setup  ## How long `bedside check` takes, beside reading alone and beside trivy

@@ -2,12 +2,16 @@
 
 One model, one base, one engine for everybody: the ICU example's pipeline, a stand-in for python:3.11-slim, podman.
 Peers are built as their own commands lay them out: `bentoml build`, `mlflow models generate-dockerfile`, and the
-Dockerfile of a guide; their tools come into an environment of their own. Prints the table, and writes it to
-docs/benchmarks/images.md when everybody was built; the next `make bench` puts it into its page.
+Dockerfile of a guide; their tools come into an environment of their own. Writes docs/benchmarks-images.md, or with
+names (`python -m benchmarks.images assembled guide`) prints those rows alone.
 """
 
+import contextlib
+import importlib.util
+import io
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -15,32 +19,68 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-
-from tests import built
+from string import Template
+from types import ModuleType
 
 from bedside.cli.main import run
 from bedside.image import contents
 from bedside.image.layout import open_layout
 
 HERE = Path(__file__).parent
-ICU = HERE.parents[1] / "examples" / "icu-mortality"
-TABLE = HERE.parents[1] / "docs" / "benchmarks" / "images.md"
+ROOT = HERE.parents[1]
+ICU = ROOT / "examples" / "icu-mortality"
+PAGE = ROOT / "docs" / "benchmarks-images.md"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 PEERS = ("bentoml==1.4.40", "mlflow==3.7.0", "joblib==1.6.0", "pandas", "scikit-learn==1.9.1", "fastapi", "uvicorn")
+COLUMNS = (
+    "image",
+    "cold, s",
+    "of it the proof",
+    "new model, s",
+    "of it the proof",
+    "unpacked, MB",
+    "to pull, MB",
+    "layers",
+    "layers that move",
+    "MB that move",
+)
+
+
+def _module(path: Path) -> ModuleType:
+    """Import what the tests share by its file: a library of the field ships a package that is called `tests`, too."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+built = _module(ROOT / "tests" / "built.py")
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What a registry that has the image gets when only the model changed."""
+
+    layers: int
+    size: int
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one way of building an image costs; seconds, bytes."""
+    """What one way of building an image costs; seconds, bytes. The times hold those of the proof, if any."""
 
     name: str
     cold: float
     again: float
     unpacked: int
+    packed: int
     layers: int
-    moved: int
-    remark: str = ""
+    moved: Moved
+    proof: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,19 +95,29 @@ class Context:
 def main() -> int:
     """Build everything, one after the other, and write the table."""
     work = Path(tempfile.mkdtemp(prefix="bench-image-", dir=os.environ.get("BENCH_IMAGE_DIRECTORY")))
-    wanted = set(sys.argv[1:])
+    wanted, started = set(sys.argv[1:]), time.monotonic()
     try:
         with built.containers(work / "containers") as variables, built.registry(work / "registry") as registry:
             os.environ.update(variables)
-            rows = [build() for name, build in _rows(work, registry) if not wanted or name in wanted]
+            rows = [make() for name, make in _rows(work, registry) if not wanted or name in wanted]
+            facts = _facts(time.monotonic() - started)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    found = table(rows)
-    print(found)
-    if not wanted:
-        TABLE.parent.mkdir(exist_ok=True)
-        TABLE.write_text(f"{found}\n")
+    if wanted:
+        print(table(rows))
+        return 0
+    PAGE.write_text(page(table(rows), facts), encoding="utf-8")
+    print(f"written: {PAGE}")
     return 0
+
+
+def _facts(seconds: float) -> str:
+    podman = subprocess.run(["podman", "--version"], check=True, capture_output=True, text=True).stdout.split()[-1]
+    return (
+        f"{datetime.now(UTC):%B %Y}, {os.cpu_count()} shared cores, load {os.getloadavg()[1]:.1f}, Python "
+        f"{platform.python_version()}, podman {podman}; {', '.join(PEERS[:2])}. "
+        f"All of it took {seconds / 60:.0f} minutes."
+    )
 
 
 def _rows(work: Path, registry: built.Registry) -> Iterator[tuple[str, Callable[[], Row]]]:
@@ -86,11 +136,17 @@ def _bedside(work: Path, release: Path, engine: str, *options: str) -> Row:
     once, again = work / f"{engine}-1", work / f"{engine}-2"
     os.environ["XDG_CACHE_HOME"] = str(work / f"{engine}-cache")
     words = ["--engine", engine, "--prove-with", "podman", *options]
-    cold, first = _timed(lambda: run(["build", str(release), "-o", str(once), *words]))
+    cold, first = _timed(lambda: _built(release, once, *words))
     other = _retrained(release, work / engine)
-    warm, second = _timed(lambda: run(["build", str(other), "-o", str(again), *words]))
-    assert first == second == 0
-    return _row(f"bedside, {engine}", cold, warm, once, again, "with the proof in a container")
+    warm, second = _timed(lambda: _built(other, again, *words))
+    return _row(f"bedside, {engine}", cold, warm, once, again, (first, second))
+
+
+def _built(release: Path, target: Path, *words: str) -> float:
+    """Build, and return how many seconds of it the proof took."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert run(["build", str(release), "-o", str(target), "--json", *words]) == 0
+    return sum(json.loads(said.getvalue())["proof"]["seconds"].values())
 
 
 def _retrained(release: Path, place: Path) -> Path:
@@ -110,31 +166,35 @@ def _peer(name: str, work: Path, base: str, context: Context) -> Row:
     once, again = layouts
     cold, _ = _timed(lambda: _build(context, base, once, "--no-cache"))
     context.exchange()
-    warm, _ = _timed(lambda: _build(context, base, again))
+    warm, _ = _timed(lambda: _build(context, base, again))  # with its cache
     return _row(name, cold, warm, once, again)
 
 
-def _build(context: Context, base: str, layout: Path, *options: str) -> int:
+def _build(context: Context, base: str, layout: Path, *options: str) -> float:
     words = ["podman", "build", "--network=host", "--format=oci", f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"]
     words += [f"--build-arg=BASE={base}", "--iidfile", f"{layout}.id", "--file", str(context.dockerfile), *options]
     subprocess.run([*words, str(context.directory)], check=True, stdout=sys.stderr)
     image = Path(f"{layout}.id").read_text()
     subprocess.run(["podman", "push", "--quiet", image, f"oci:{layout}"], check=True)
-    return 0
+    return 0.0
 
 
-def _row(name: str, cold: float, again: float, once: Path, other: Path, remark: str = "") -> Row:
+def _row(
+    name: str, cold: float, again: float, once: Path, other: Path, proof: tuple[float, float] | None = None
+) -> Row:
     first, second = open_layout(once), open_layout(other)
     before = {layer.digest for layer in first.manifest(first.find()).layers}
     manifest = second.manifest(second.find())
-    moved = sum(layer.size for layer in manifest.layers if layer.digest not in before) + manifest.config.size
-    return Row(name, cold, again, sum(contents.read(second, manifest).unpacked), len(manifest.layers), moved, remark)
+    new = [layer.size for layer in manifest.layers if layer.digest not in before]
+    moved = Moved(len(new), sum(new) + manifest.config.size)
+    packed, unpacked = sum(layer.size for layer in manifest.layers), sum(contents.read(second, manifest).unpacked)
+    return Row(name, cold, again, unpacked, packed, len(manifest.layers), moved, proof)
 
 
-def _timed(action: Callable[[], int]) -> tuple[float, int]:
+def _timed(action: Callable[[], float]) -> tuple[float, float]:
     started = time.monotonic()
-    code = action()
-    return time.monotonic() - started, code
+    found = action()
+    return time.monotonic() - started, found
 
 
 def _with_pip(work: Path, slim: str) -> str:
@@ -254,16 +314,27 @@ def _tool(work: Path, name: str, *words: str, cwd: Path | None = None, **variabl
     )
 
 
+def page(rows: str, facts: str) -> str:
+    """Return the page that `make bench-image` writes."""
+    return Template((HERE / "page.md").read_text(encoding="utf-8")).substitute(rows=rows, facts=facts)
+
+
 def table(rows: list[Row]) -> str:
     """Return the rows as a table of Markdown."""
     lines = [
-        "| one scikit-learn pipeline | cold, s | new model, s | unpacked, MB | layers | moved with a new model, MB |",
-        "|---|---|---|---|---|---|",
+        f"| {' | '.join(COLUMNS)} |",
+        f"|{'---|' * len(COLUMNS)}",
     ]
     for row in rows:
-        name = f"{row.name} ({row.remark})" if row.remark else row.name
-        sizes = f"{row.unpacked / 1e6:.0f} | {row.layers} | {row.moved / 1e6:.2f}"
-        lines.append(f"| {name} | {row.cold:.0f} | {row.again:.1f} | {sizes} |")
+        proofs = [f"{seconds:.1f}" for seconds in row.proof] if row.proof is not None else ["none"] * 2
+        cells = [row.name, f"{row.cold:.0f}", proofs[0], f"{row.again:.1f}", proofs[1], f"{row.unpacked / 1e6:.0f}"]
+        cells += [
+            f"{row.packed / 1e6:.0f}",
+            str(row.layers),
+            str(row.moved.layers),
+            f"{row.moved.size / 1e6:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

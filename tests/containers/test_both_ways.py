@@ -17,6 +17,7 @@ from bedside.image.attached import InLayout
 from bedside.image.contents import Entry
 from bedside.image.layout import open_layout
 from bedside.image.oci import ImageConfig
+from bedside.provenance import sbom, statements
 from bedside.stages import record
 
 
@@ -77,6 +78,26 @@ def test_both_ways_answer_the_same(icu_image: Image, from_dockerfile: Image) -> 
         assert measured is not None
         said.append((measured["golden"], measured["environment"]))
     assert said[0] == said[1]
+
+
+def test_both_ways_leave_proof_provenance_and_sbom_beside_the_image_and_say_which_way_it_was(
+    icu_image: Image, from_dockerfile: Image
+) -> None:
+    for image, way in ((icu_image, "assembled"), (from_dockerfile, "dockerfile")):
+        layout = open_layout(image.layout)
+        place = InLayout(layout, layout.find(image.name))
+        beside = tuple(place.beside())
+        assert sorted(item.manifest.artifact_type or "" for item in beside) == sorted(
+            [sbom.MEDIA_TYPE, *[statements.MEDIA_TYPE] * 2]
+        )
+        said = [
+            statements.decode(place.read(item.manifest.layers[0]))
+            for item in beside
+            if item.manifest.artifact_type == statements.MEDIA_TYPE
+        ]
+        assert {item.predicate_type for item in said} == {statements.PROOF, statements.PROVENANCE}
+        (provenance,) = (item.predicate for item in said if item.predicate_type == statements.PROVENANCE)
+        assert provenance["buildDefinition"]["buildType"].endswith(f"/{way}/v1")
 
 
 def test_no_secret_of_the_build_is_in_the_image_or_in_what_the_engine_kept(

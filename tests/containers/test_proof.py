@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.built import Image
+from tests.built import Image, Registry
 
 import bedside_runtime
 from bedside import wiring
@@ -153,18 +153,43 @@ def test_an_image_that_is_not_proven_has_no_name_anywhere(images: Layout, icu_im
     assert wiring.engines()[podman].find(images.manifest(other).config.digest.hex) is None
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_in_the_middle_nothing_is_named_and_nothing_runs_on(
-    icu_image: Image, distroless: Path, podman: str, tmp_path: Path
+    icu_image: Image, distroless: Path, podman: str, tmp_path: Path, number: signal.Signals
 ) -> None:
-    target = tmp_path / "interrupted.oci"
+    target, scratch = tmp_path / "interrupted.oci", tmp_path / "scratch"
+    scratch.mkdir()
     words = ["build", str(icu_image.release), "--base", str(distroless), "--engine", "assembled", "-o", str(target)]
     with (tmp_path / "log").open("wb") as log:
-        child = subprocess.Popen([sys.executable, "-c", COMMAND, *words], stderr=log, stdout=log)
+        environment = {**os.environ, "TMPDIR": str(scratch)}
+        child = subprocess.Popen([sys.executable, "-c", COMMAND, *words], stderr=log, stdout=log, env=environment)
     deadline = time.monotonic() + 300
     while "asking 65 golden cases" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     assert child.wait(120) == 130
-    assert [item.annotations for item in open_layout(target).index().manifests] == [{}]
+    listed = open_layout(target).index().manifests
+    assert [item.annotations for item in listed if item.artifact_type is None] == [{}]
     done = subprocess.run([podman, "ps", "--all", "--format={{.Names}}"], check=True, capture_output=True, text=True)
     assert "bedside-proof" not in done.stdout
+    assert not list(scratch.iterdir())
+
+
+def test_interrupted_while_an_engine_builds_nothing_is_named_and_no_scratch_stays(
+    icu_release: Path, bases_registry: Registry, podman: str, tmp_path: Path
+) -> None:
+    """What the engine keeps of steps that it finished has no name; it is its cache."""
+    target, scratch = tmp_path / "interrupted.oci", tmp_path / "scratch"
+    scratch.mkdir()
+    bases = ("--base", bases_registry.distroless, "--installer", bases_registry.slim, "--plain-http", "--no-cache")
+    words = ["build", str(icu_release), *bases, "--engine", podman, "-o", str(target)]
+    with (tmp_path / "log").open("wb") as log:
+        environment = {**os.environ, "TMPDIR": str(scratch)}
+        child = subprocess.Popen([sys.executable, "-c", COMMAND, *words], stderr=log, stdout=log, env=environment)
+    deadline = time.monotonic() + 300
+    while "RUN --mount" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(120) == 130
+    assert [item.annotations for item in open_layout(target).index().manifests] == []
+    assert not [path.name for path in scratch.iterdir() if path.name.startswith("bedside-")]
