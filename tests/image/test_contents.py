@@ -1,5 +1,6 @@
 """An image's layers put on each other: as names, as files, and unpacked on disk."""
 
+import hashlib
 import io
 import stat
 import tarfile
@@ -49,10 +50,25 @@ def names(layout: Layout, manifest: Manifest) -> set[str]:
 
 def test_an_upper_layer_covers_what_lies_below(layout: Layout, tmp_path: Path) -> None:
     manifest = stack(layout, {"a/x": File(b"1"), "a/y": File(b"2")}, {"a/x": File(b"3")})
-    there = contents.read(layout, manifest, hashed=lambda _: True)
+    there = contents.read(layout, manifest, hashed=lambda _: True, kept=lambda path: path.startswith("a/"))
     assert there.entries["a/x"].layer == 1
-    assert contents.texts(layout, manifest, there, lambda path: path.startswith("a/")) == {"a/x": b"3", "a/y": b"2"}
+    assert there.kept == {"a/x": b"3", "a/y": b"2"}
+    assert there.entries["a/x"].sha256 == hashlib.sha256(b"3").hexdigest()
     assert unpacked(layout, manifest, tmp_path / "root") == {"a/x": b"3", "a/y": b"2"}
+
+
+def test_a_file_that_an_upper_layer_removes_or_links_elsewhere_is_not_kept_as_it_was(layout: Layout) -> None:
+    over = raw(layout, ("a/.wh.x", b"", {}), ("b/other", b"new", {}))
+    linked = raw(layout, ("b/y", b"", {"type": tarfile.LNKTYPE, "linkname": "b/other"}))
+    manifest = stack(layout, {"a/x": File(b"1"), "b/y": File(b"old")}, over, linked)
+    there = contents.read(layout, manifest, kept=lambda _: True)
+    assert there.kept == {"b/other": b"new", "b/y": b"new"}
+
+
+def test_a_file_that_is_too_large_is_not_kept(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "LARGEST_KEPT", 3)
+    manifest = stack(layout, {"a": File(b"123"), "b": File(b"1234")})
+    assert contents.read(layout, manifest, kept=lambda _: True).kept == {"a": b"123"}
 
 
 def test_a_whiteout_takes_away_what_lower_layers_have_and_nothing_else(layout: Layout, tmp_path: Path) -> None:

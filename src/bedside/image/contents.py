@@ -6,7 +6,7 @@ import re
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, Literal, TypeAlias
 
@@ -20,6 +20,9 @@ Kind: TypeAlias = Literal["file", "directory", "link", "other"]
 
 WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"
+LARGEST_KEPT: Final = 32 << 20
+"""Bytes of the largest file that is kept; a list of an installation's files has less than one."""
+
 _MOST_LINKS: Final = 40
 _CUDA: Final = re.compile(r"(^|/)lib(cuda|cudart|cublas|cudnn|cufft|curand|cusolver|cusparse|nccl|nvrtc)[\w-]*\.so")
 
@@ -36,7 +39,8 @@ class Entry:
         size: Bytes of a file.
         layer: Which layer it comes from, from 0 at the base.
         target: Where a symbolic link leads.
-        sha256: Of a file's bytes, where they were asked for.
+        sha256: Of a file's bytes, where it was asked for.
+        data: A file's bytes, where they were asked for and are no more than `LARGEST_KEPT`.
     """
 
     kind: Kind
@@ -47,6 +51,7 @@ class Entry:
     layer: int
     target: str = ""
     sha256: str | None = None
+    data: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,11 @@ class Contents:
 
     entries: Mapping[str, Entry]
     unpacked: tuple[int, ...]
+
+    @property
+    def kept(self) -> Mapping[str, bytes]:
+        """The bytes of the files that were asked for, by path."""
+        return {path: entry.data for path, entry in self.entries.items() if entry.data is not None}
 
     def below(self, directory: str) -> Mapping[str, Entry]:
         """Return what lies below ``directory``, by path relative to it."""
@@ -90,14 +100,16 @@ def read(
     diff_ids: Sequence[Digest] = (),
     *,
     hashed: Callable[[str], bool] = lambda _: False,
+    kept: Callable[[str], bool] = lambda _: False,
 ) -> Contents:
-    """Read every layer of an image.
+    """Read every layer of an image, once.
 
     Args:
         layout: Where its blobs are.
         manifest: The image.
         diff_ids: What its config says the layers are, uncompressed; compared where they are given.
         hashed: Which files' bytes are hashed, by path.
+        kept: Which files' bytes are kept, by path.
 
     Raises:
         ImageInvalid: A layer is no tar, or is not what its digest or the config says.
@@ -110,13 +122,19 @@ def read(
         size = 0
         for member, tar in layers.members(layout, layer, diff_ids[number] if diff_ids else None):
             size += member.size
-            _apply(entries, member, tar, number, hash_it=hashed(member.name))
+            _apply(entries, member, tar, number, hash_it=hashed(member.name), keep_it=kept(member.name))
         unpacked.append(size)
     return Contents(entries, tuple(unpacked))
 
 
 def _apply(
-    entries: dict[str, Entry], member: tarfile.TarInfo, tar: tarfile.TarFile, layer: int, *, hash_it: bool
+    entries: dict[str, Entry],
+    member: tarfile.TarInfo,
+    tar: tarfile.TarFile,
+    layer: int,
+    *,
+    hash_it: bool,
+    keep_it: bool,
 ) -> None:
     """Take one entry of a layer, a whiteout among them."""
     directory, _, last = member.name.rpartition("/")
@@ -127,7 +145,7 @@ def _apply(
     elif member.name:
         if not member.isdir():
             _remove(entries, member.name, layer, itself=True)
-        entries[member.name] = _entry(entries, member, tar, layer, hash_it=hash_it)
+        entries[member.name] = _read(_entry(entries, member, layer), member, tar, hash_it=hash_it, keep_it=keep_it)
 
 
 def _remove(entries: dict[str, Entry], name: str, layer: int, *, itself: bool) -> None:
@@ -144,9 +162,7 @@ def _remove(entries: dict[str, Entry], name: str, layer: int, *, itself: bool) -
             del entries[path]
 
 
-def _entry(
-    entries: dict[str, Entry], member: tarfile.TarInfo, tar: tarfile.TarFile, layer: int, *, hash_it: bool
-) -> Entry:
+def _entry(entries: Mapping[str, Entry], member: tarfile.TarInfo, layer: int) -> Entry:
     made = Entry(_kind(member), member.mode & 0o7777, member.uid, member.gid, member.size, layer)
     if member.issym():
         return replace(made, target=member.linkname)
@@ -155,7 +171,7 @@ def _entry(
         if linked is None:
             raise ImageInvalid(f"{member.name} is a link to {member.linkname}, which is not in the image")
         return replace(linked, layer=layer)
-    return replace(made, sha256=_sha256(member, tar)) if hash_it and member.isfile() else made
+    return made
 
 
 def _kind(member: tarfile.TarInfo) -> Kind:
@@ -166,32 +182,22 @@ def _kind(member: tarfile.TarInfo) -> Kind:
     return "file" if member.isfile() or member.islnk() else "other"
 
 
-def _sha256(member: tarfile.TarInfo, tar: tarfile.TarFile) -> str:
-    digest, file = hashlib.sha256(), tar.extractfile(member)
+def _read(entry: Entry, member: tarfile.TarInfo, tar: tarfile.TarFile, *, hash_it: bool, keep_it: bool) -> Entry:
+    """Add what was asked for of a file's bytes, which pass by once; a hard link has what the file has."""
+    if not member.isfile() or not (hash_it or keep_it):
+        return entry
+    digest, file, data = hashlib.sha256(), tar.extractfile(member), []
+    keep_it = keep_it and member.size <= LARGEST_KEPT
     while file is not None and (chunk := file.read(CHUNK)):
         digest.update(chunk)
-    return digest.hexdigest()
+        if keep_it:
+            data.append(chunk)
+    return replace(entry, sha256=digest.hexdigest() if hash_it else None, data=b"".join(data) if keep_it else None)
 
 
 def cuda(there: Contents) -> tuple[str, ...]:
     """Return the CUDA libraries in an image, by path."""
     return tuple(path for path, entry in there.entries.items() if entry.kind == "file" and _CUDA.search(path))
-
-
-def texts(layout: Layout, manifest: Manifest, there: Contents, wanted: Callable[[str], bool]) -> Mapping[str, bytes]:
-    """Return the bytes of the files that are ``wanted``, by path.
-
-    Raises:
-        ImageInvalid: A layer is not what its digest says.
-    """
-    paths = {path: entry.layer for path, entry in there.entries.items() if entry.kind == "file" and wanted(path)}
-    found: dict[str, bytes] = {}
-    for number in sorted(set(paths.values())):
-        for member, tar in layers.members(layout, manifest.layers[number]):
-            if member.isfile() and paths.get(member.name) == number:
-                file = tar.extractfile(member)
-                found[member.name] = file.read() if file is not None else b""
-    return found
 
 
 def extract(layout: Layout, manifest: Manifest, there: Contents, below: str, directory: Path) -> None:

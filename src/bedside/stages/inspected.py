@@ -71,7 +71,13 @@ def inspected(
     on_step("reading every layer")  # 1
     manifest = layout.manifest(descriptor)
     config = layout.config(manifest)
-    there = contents.read(layout, manifest, config.rootfs.diff_ids, hashed=lambda path: "/site-packages/" in path)
+    there = contents.read(
+        layout,
+        manifest,
+        config.rootfs.diff_ids,
+        hashed=lambda path: "/site-packages/" in path,
+        kept=lambda path: path.endswith(".dist-info/RECORD"),
+    )
     named = judging.release_digest(config.config.labels)
     on_step("comparing every file of the release in it")  # 2
     with tempfile.TemporaryDirectory(prefix="bedside-image-") as work:
@@ -83,8 +89,9 @@ def inspected(
             Locked(canonicalize_name(item.name), item.version)
             for item in lockfile.parse(release.lock.read_text(encoding="utf-8"))
         )
-        records = contents.texts(layout, manifest, there, lambda path: path.endswith(".dist-info/RECORD"))
-        found = tuple(judging.findings(release.contract, release.digest, config, there, records=records, locked=locked))
+        found = tuple(
+            judging.findings(release.contract, release.digest, config, there, records=there.kept, locked=locked)
+        )
         if found:
             raise VerificationFailed(
                 f"the image is not what its release says: {len(found)} difference(s)",
