@@ -2,8 +2,8 @@
 
 One model, one base, one engine for everybody: the ICU example's pipeline, a stand-in for python:3.11-slim, podman.
 Peers are built as their own commands lay them out: `bentoml build`, `mlflow models generate-dockerfile`, and the
-Dockerfile of a guide; their tools come into an environment of their own. Writes docs/benchmarks-images.md, or with
-names (`python -m benchmarks.images assembled guide`) prints those rows alone.
+Dockerfile of a guide; their tools come into an environment of their own. Writes docs/benchmarks-images.md;
+with names (`python -m benchmarks.images assembled guide`) those rows are measured again, and the others stay.
 """
 
 import contextlib
@@ -17,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from string import Template
 from types import ModuleType
+from typing import Any
 
 from bedside.cli.main import run
 from bedside.image import contents
@@ -32,6 +34,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ICU = ROOT / "examples" / "icu-mortality"
 PAGE = ROOT / "docs" / "benchmarks-images.md"
+RESULTS = HERE / "results.json"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 PEERS = ("bentoml==1.4.40", "mlflow==3.7.0", "joblib==1.6.0", "pandas", "scikit-learn==1.9.1", "fastapi", "uvicorn")
 COLUMNS = (
@@ -45,6 +48,8 @@ COLUMNS = (
     "layers",
     "layers that move",
     "MB that move",
+    "load a core",
+    "day",
 )
 
 
@@ -84,6 +89,15 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """When a row was measured, how busy the machine was, and how many minutes it took with all that it needs."""
+
+    day: str
+    load: str
+    minutes: float
+
+
+@dataclass(frozen=True)
 class Context:
     """What an engine builds, and how its model is exchanged for another one."""
 
@@ -92,53 +106,105 @@ class Context:
     exchange: Callable[[], None]
 
 
+class Workshop:
+    """Makes what several rows need, when the first of them needs it."""
+
+    def __init__(self, work: Path, registry: built.Registry) -> None:
+        self.work, self.registry = work, registry
+
+    @cached_property
+    def release(self) -> Path:
+        """The ICU example's release."""
+        return built.packaged("icu-mortality", self.work / "icu")
+
+    @cached_property
+    def slim(self) -> str:
+        """The base of the peers, in podman."""
+        return _with_pip(self.work, self.registry.slim)
+
+    def assembled(self) -> Row:
+        """Without an engine, on the distroless base."""
+        return _bedside(self.work, self.release, "assembled", "--base", str(built.base("distroless")))
+
+    def podman(self) -> Row:
+        """From the Dockerfile, on the distroless base."""
+        bases = ("--base", self.registry.distroless, "--installer", self.registry.slim, "--plain-http")
+        return _bedside(self.work, self.release, "podman", *bases)
+
+    def guide(self) -> Row:
+        """As guides write it."""
+        return _peer("the guide's Dockerfile", self.work, self.slim, _guide(self.work))
+
+    def bentoml(self) -> Row:
+        """As `bentoml containerize` would build it."""
+        return _peer("BentoML, `bentoml build`", self.work, self.slim, _bentoml(self.work, self.slim))
+
+    def mlflow(self) -> Row:
+        """As `mlflow models build-docker` would build it."""
+        return _peer("MLflow, `generate-dockerfile`", self.work, self.slim, _mlflow(self.work, self.slim))
+
+
+ROWS = ("assembled", "podman", "guide", "bentoml", "mlflow")
+
+
 def main() -> int:
-    """Build everything, one after the other, and write the table."""
+    """Build everything, or the rows that are named, one after the other; what was measured stays if one fails."""
     work = Path(tempfile.mkdtemp(prefix="bench-image-", dir=os.environ.get("BENCH_IMAGE_DIRECTORY")))
-    wanted, started = set(sys.argv[1:]), time.monotonic()
+    wanted = sys.argv[1:] or ROWS
     try:
         with built.containers(work / "containers") as variables, built.registry(work / "registry") as registry:
             os.environ.update(variables)
-            rows = [make() for name, make in _rows(work, registry) if not wanted or name in wanted]
-            facts = _facts(time.monotonic() - started)
+            workshop = Workshop(work, registry)
+            for name in wanted:
+                started = time.monotonic()
+                row = getattr(workshop, name)()
+                _keep(name, row, _facts(time.monotonic() - started))
+                print(f"{name}: {row}", file=sys.stderr)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    if wanted:
-        print(table(rows))
-        return 0
-    PAGE.write_text(page(table(rows), facts), encoding="utf-8")
     print(f"written: {PAGE}")
     return 0
 
 
-def _facts(seconds: float) -> str:
+def _facts(seconds: float) -> Facts:
+    load = f"{os.getloadavg()[2] / (os.cpu_count() or 1):.1f}"
+    return Facts(f"{datetime.now(UTC):%Y-%m-%d}", load, round(seconds / 60, 1))
+
+
+def _keep(name: str, row: Row, facts: Facts) -> None:
+    """Put a row in the place of the one that was measured before, and write the page again."""
+    kept: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    kept[name] = {"row": asdict(row), "facts": asdict(facts)}
+    RESULTS.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    rows = [_read(kept[other]) for other in ROWS if other in kept]
+    PAGE.write_text(page(table(rows), _machine()), encoding="utf-8")
+
+
+def _read(kept: dict[str, Any]) -> tuple[Row, Facts]:
+    row = kept["row"]
+    return Row(**{**row, "moved": Moved(**row["moved"])}), Facts(**kept["facts"])
+
+
+def _machine() -> str:
     podman = subprocess.run(["podman", "--version"], check=True, capture_output=True, text=True).stdout.split()[-1]
     return (
-        f"{datetime.now(UTC):%B %Y}, {os.cpu_count()} shared cores, load {os.getloadavg()[1]:.1f}, Python "
-        f"{platform.python_version()}, podman {podman}; {', '.join(PEERS[:2])}. "
-        f"All of it took {seconds / 60:.0f} minutes."
+        f"{os.cpu_count()} shared cores, Python {platform.python_version()}, podman {podman}, {', '.join(PEERS[:2])}."
     )
-
-
-def _rows(work: Path, registry: built.Registry) -> Iterator[tuple[str, Callable[[], Row]]]:
-    release = built.packaged("icu-mortality", work / "icu")
-    yield "assembled", lambda: _bedside(work, release, "assembled", "--base", str(built.base("distroless")))
-    bases = ("--base", registry.distroless, "--installer", registry.slim, "--plain-http")
-    yield "podman", lambda: _bedside(work, release, "podman", *bases)
-    base = _with_pip(work, registry.slim)
-    yield "guide", lambda: _peer("the guide's Dockerfile", work, base, _guide(work))
-    yield "bentoml", lambda: _peer("BentoML, `bentoml build`", work, base, _bentoml(work, base))
-    yield "mlflow", lambda: _peer("MLflow, `generate-dockerfile`", work, base, _mlflow(work, base))
 
 
 def _bedside(work: Path, release: Path, engine: str, *options: str) -> Row:
     """Build as a person does, with the proof; then the same with another model."""
-    once, again = work / f"{engine}-1", work / f"{engine}-2"
-    os.environ["XDG_CACHE_HOME"] = str(work / f"{engine}-cache")
+    once, again, other = work / f"{engine}-1", work / f"{engine}-2", _retrained(release, work / engine)
     words = ["--engine", engine, "--prove-with", "podman", *options]
-    cold, first = _timed(lambda: _built(release, once, *words))
-    other = _retrained(release, work / engine)
-    warm, second = _timed(lambda: _built(other, again, *words))
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(work / f"{engine}-cache")  # nothing that was built before
+    try:
+        cold, first = _timed(lambda: _built(release, once, *words))
+        warm, second = _timed(lambda: _built(other, again, *words))
+    finally:
+        del os.environ["XDG_CACHE_HOME"]
+        if before is not None:
+            os.environ["XDG_CACHE_HOME"] = before
     return _row(f"bedside, {engine}", cold, warm, once, again, (first, second))
 
 
@@ -146,7 +212,7 @@ def _built(release: Path, target: Path, *words: str) -> float:
     """Build, and return how many seconds of it the proof took."""
     with contextlib.redirect_stdout(io.StringIO()) as said:
         assert run(["build", str(release), "-o", str(target), "--json", *words]) == 0
-    return sum(json.loads(said.getvalue())["proof"]["seconds"].values())
+    return float(sum(json.loads(said.getvalue())["proof"]["seconds"].values()))
 
 
 def _retrained(release: Path, place: Path) -> Path:
@@ -319,22 +385,14 @@ def page(rows: str, facts: str) -> str:
     return Template((HERE / "page.md").read_text(encoding="utf-8")).substitute(rows=rows, facts=facts)
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[tuple[Row, Facts]]) -> str:
     """Return the rows as a table of Markdown."""
-    lines = [
-        f"| {' | '.join(COLUMNS)} |",
-        f"|{'---|' * len(COLUMNS)}",
-    ]
-    for row in rows:
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+    for row, facts in rows:
         proofs = [f"{seconds:.1f}" for seconds in row.proof] if row.proof is not None else ["none"] * 2
         cells = [row.name, f"{row.cold:.0f}", proofs[0], f"{row.again:.1f}", proofs[1], f"{row.unpacked / 1e6:.0f}"]
-        cells += [
-            f"{row.packed / 1e6:.0f}",
-            str(row.layers),
-            str(row.moved.layers),
-            f"{row.moved.size / 1e6:.2f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        cells += [f"{row.packed / 1e6:.0f}", str(row.layers), str(row.moved.layers), f"{row.moved.size / 1e6:.2f}"]
+        lines.append(f"| {' | '.join([*cells, facts.load, facts.day])} |")
     return "\n".join(lines)
 
 
