@@ -265,26 +265,16 @@ def _timed(action: Callable[[], float]) -> tuple[float, float]:
 
 def _with_pip(work: Path, slim: str) -> str:
     """Return a base that has what python:3.11-slim has and the stand-in lacks: pip, and python under its own name."""
-    (work / "Dockerfile.pip").write_text(
+    context = work / "with-pip"
+    context.mkdir()
+    (context / "Dockerfile").write_text(
         f"FROM {slim}\nRUN python3.11 -m venv /usr/local/python && "
         f"printf '[global]\\ncert = {CERTIFICATES}\\n' > /etc/pip.conf\n"
         'ENV PATH="/usr/local/python/bin:$PATH"\n'
     )
     name = "localhost/library/python:3.11-slim"
-    subprocess.run(
-        [
-            "podman",
-            "build",
-            "--tls-verify=false",
-            "--tag",
-            name,
-            "--file",
-            str(work / "Dockerfile.pip"),
-            str(work / "icu"),
-        ],
-        check=True,
-        stdout=sys.stderr,
-    )
+    words = ["podman", "build", "--tls-verify=false", "--tag", name, str(context)]
+    subprocess.run(words, check=True, stdout=sys.stderr)
     return name
 
 
