@@ -2,7 +2,8 @@
 
 One model, one base, one engine for everybody: the ICU example's pipeline, a stand-in for python:3.11-slim, podman.
 Peers are built as their own commands lay them out: `bentoml build`, `mlflow models generate-dockerfile`, and the
-Dockerfile of a guide; their tools come into an environment of their own. Writes docs/benchmarks-images.md;
+Dockerfile of a guide; their tools come into an environment of their own. Writes docs/benchmarks-images.md,
+and the table alone to docs/benchmarks/images.md, which the next `make bench` puts into its page;
 with names (`python -m benchmarks.images assembled guide`) those rows are measured again, and the others stay.
 """
 
@@ -34,6 +35,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ICU = ROOT / "examples" / "icu-mortality"
 PAGE = ROOT / "docs" / "benchmarks-images.md"
+TABLE = ROOT / "docs" / "benchmarks" / "images.md"
 RESULTS = HERE / "results.json"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 PEERS = ("bentoml==1.4.40", "mlflow==3.7.0", "joblib==1.6.0", "pandas", "scikit-learn==1.9.1", "fastapi", "uvicorn")
@@ -176,8 +178,10 @@ def _keep(name: str, row: Row, facts: Facts) -> None:
     kept: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     kept[name] = {"row": asdict(row), "facts": asdict(facts)}
     RESULTS.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    rows = [_read(kept[other]) for other in ROWS if other in kept]
-    PAGE.write_text(page(table(rows), _machine()), encoding="utf-8")
+    rows = table([_read(kept[other]) for other in ROWS if other in kept])
+    PAGE.write_text(page(rows, _machine()), encoding="utf-8")
+    TABLE.parent.mkdir(exist_ok=True)
+    TABLE.write_text(f"{rows}\n", encoding="utf-8")
 
 
 def _read(kept: dict[str, Any]) -> tuple[Row, Facts]:
