@@ -25,11 +25,14 @@ from functools import cached_property
 from pathlib import Path
 from string import Template
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bedside.cli.main import run
 from bedside.image import contents
 from bedside.image.layout import open_layout
+
+if TYPE_CHECKING:
+    from tests import built
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -65,7 +68,8 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-built = _module(ROOT / "tests" / "built.py")
+if not TYPE_CHECKING:
+    built = _module(ROOT / "tests" / "built.py")
 
 
 @dataclass(frozen=True)
