@@ -31,7 +31,7 @@ from bedside.image.oci import Descriptor
 from bedside.image.reference import Reference
 from bedside.process import Subprocess
 from bedside.provenance import statements
-from bedside.stages import record
+from bedside.stages import evidence, record
 from bedside.stages.push import push
 
 pytestmark = [pytest.mark.package, pytest.mark.timeout(900)]  # packages, builds and scans once for all of them
@@ -264,6 +264,9 @@ def test_a_planted_package_key_and_table_refuse_by_file_and_layer_and_a_signatur
     assert f"/{BEHIND}notes/cohort.csv is a table of patients: it has nhsnumber; layer {count} of {count}" in said
     assert f"/{BEHIND}notes/deploy.key holds a private key; layer {count} of {count}" in said
     assert "9434765919" not in said
+    assert run(["sign", where, *hospital.key, "--for", hospital.where()]) == 1  # nobody proved this image
+    proof = statements.encode(layout.find().digest, "icu", statements.PROOF, {"result": "PASSED"})
+    evidence.leave_statement(InLayout(layout, layout.find()), proof)  # so somebody says so
     assert run(["sign", where, *hospital.key, "--for", hospital.where()]) == 0
     assert run(["push", where, f"{hospital.where()}:planted", *hospital.reach, *hospital.trust]) == 3
     said = capsys.readouterr().err
