@@ -252,6 +252,16 @@ def test_a_segment_of_another_pod_is_found(number: int) -> None:
     assert judge(THREE.files | {name: other.files[name]}).verdict is Verdict.ALTERED
 
 
+def test_records_of_another_pod_are_found_wherever_they_are_spliced_in() -> None:
+    states, lines, offsets = _states()
+    others = a_log(200, segments=1, pod="icu-7f9c-x2").lines(NAME)
+    for number in range(200):
+        instead = _go_on(states[number], others[number] + b"".join(lines[number + 1 : number + 2]), offsets[number])
+        assert instead is Verdict.ALTERED, number
+        between = _go_on(states[number], others[number] + lines[number], offsets[number])
+        assert between is Verdict.ALTERED, number
+
+
 def test_the_whole_log_of_another_pod_is_found_where_the_pod_is_known() -> None:
     other = a_log(30, segments=3, pod="icu-7f9c-x2")
     assert judge(other.files).verdict is Verdict.INTACT

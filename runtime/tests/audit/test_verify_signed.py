@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from logs import POD, PROMISES, Writer, a_log, judge
 
@@ -24,6 +26,23 @@ def test_a_log_re_sealed_with_an_old_key_is_not_trusted() -> None:
     again = a_log(100, segments=2, signer=OLD)
     assert judge(again.files, trust=trust(OLD)).verdict is Verdict.INTACT
     assert judge(again.files, trust=trust(NEW)).verdict is Verdict.BAD_SIGNATURE
+
+
+def test_a_log_re_sealed_with_an_old_key_from_any_record_on_is_not_trusted() -> None:
+    """Somebody has a key that was exchanged, and makes everything anew from some record on."""
+    items = [json.loads(line) for name in NAMES for line in SIGNED.lines(name)]
+    places = [item["seq"] for item in items if item["body"]["kind"] == "prediction"]
+    for number in places[::7]:
+        writer = Writer(NEW)
+        writer.open()
+        for item in items:
+            if item["body"]["kind"] != "prediction":
+                continue
+            if item["seq"] == number:
+                writer.signer = OLD
+            writer.add(item["body"] | ({"value": 0.75} if item["seq"] == number else {}))
+        writer.checkpoint()
+        assert judge(writer.written().files, trust=trust(OLD, NEW)).verdict is Verdict.BAD_SIGNATURE, number
 
 
 def test_a_log_never_goes_back_to_an_earlier_key() -> None:
