@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -32,6 +33,7 @@ _BUSY: Final = 0.10
 """Share of the processors that others may use before nothing is measured."""
 
 _LOOK_SECONDS: Final = 3.0
+_TRIES: Final = 3
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LIBRARIES: Final = ("numpy", "pandas", "scikit-learn", "xgboost-cpu")
 
@@ -47,7 +49,7 @@ def main(words: Sequence[str]) -> int:
         return 4
     processes.adopt_orphans()
     field, served = _chosen(asked)
-    plan = Plan(asked.rounds, asked.seconds, asked.warm, CONNECTIONS, CACHE, CACHE / "scratch")
+    plan = Plan(asked.rounds, asked.seconds, asked.warm, CONNECTIONS, _TRIES, CACHE, CACHE / "scratch")
     _prepare(plan, field, served, console)
     if asked.prepare:
         return 0
@@ -55,6 +57,8 @@ def main(words: Sequence[str]) -> int:
     quiet = _quiet(console)
     if not quiet and not asked.busy:
         return 1
+    if not quiet:
+        plan = replace(plan, tries=1)  # it would be busy again
     runs, failures = _measure(plan, field, served, console)
     found = Results(
         f"{datetime.now(UTC):%Y-%m-%d}",

@@ -64,7 +64,7 @@ class Server:
             OSError, http.client.HTTPException: It does not answer, or not with 200.
             ValueError: Its answer is no JSON.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.closing(connection):
             connection.request("POST", self.path, body, {"content-type": "application/json"})
             response = connection.getresponse()

@@ -21,12 +21,10 @@ from benchmarks.workloads import Patient, Workload, prepare
 CHECKED: Final = 20
 """Patients whose answers are compared with the study before and after the load."""
 
-_START_SECONDS: Final = 120.0
+_START_SECONDS: Final = 300.0
 _POLL: Final = 0.01
 _DISTURBED: Final = 0.10
 """Share of the processors that others may use while something is measured."""
-
-_TRIES: Final = 3
 
 
 class WrongAnswer(Exception):
@@ -42,6 +40,7 @@ class Plan:
         seconds: How long each load runs.
         warm_seconds: How long a load runs before, unmeasured.
         connections: Loads.
+        tries: How often a load is repeated at the most while others use the machine.
         cache: Where environments and releases are kept.
         scratch: Emptied and used.
     """
@@ -50,6 +49,7 @@ class Plan:
     seconds: float
     warm_seconds: float
     connections: tuple[int, ...]
+    tries: int
     cache: Path
     scratch: Path
 
@@ -115,7 +115,7 @@ def _run(plan: Plan, contender: Contender, workload: Workload, model: Path, roun
         start_seconds = time.monotonic() - began
         _check(server, contender, workload)  # 3
         load.run(_url(server), bodies, max(plan.connections), plan.warm_seconds)  # 4
-        points = tuple(_undisturbed(server, bodies, connections, plan.seconds) for connections in plan.connections)
+        points = tuple(_undisturbed(plan, server, bodies, connections) for connections in plan.connections)
         memory = server.memory()  # 5
         _check(server, contender, workload)
     return Run(workload.name, contender.name, round_, round(start_seconds, 3), memory, points)
@@ -139,11 +139,11 @@ def _url(server: Server) -> str:
     return f"http://127.0.0.1:{server.port}{server.path}"
 
 
-def _undisturbed(server: Server, bodies: Path, connections: int, seconds: float) -> Point:
-    """Measure until nobody else used the machine meanwhile, three times at the most; the quietest counts."""
+def _undisturbed(plan: Plan, server: Server, bodies: Path, connections: int) -> Point:
+    """Measure until nobody else used the machine meanwhile, or so often as is planned; the quietest counts."""
     points: list[Point] = []
-    while len(points) < _TRIES and not (points and points[-1].machine.others <= _DISTURBED):
-        points.append(_point(server, bodies, connections, seconds))
+    while len(points) < plan.tries and not (points and points[-1].machine.others <= _DISTURBED):
+        points.append(_point(server, bodies, connections, plan.seconds))
     return min(points, key=lambda point: point.machine.others)
 
 
