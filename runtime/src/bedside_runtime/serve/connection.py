@@ -34,9 +34,12 @@ if TYPE_CHECKING:
 MAX_HEAD: Final = 32 * 1024
 """Bytes of a request's head, all header fields together."""
 
-PIECE: Final = 4 * 1024
-"""Most bytes that are parsed in one turn of the loop once a request has ended in them: who sends many requests in one
-piece takes turns with everybody else."""
+_AT_ONCE: Final = 2 * 1024
+_PIECE: Final = 512
+"""Bytes that are parsed in one turn of the loop: so many that came alone, or, of more, pieces that double until a
+request has ended in one. Who sends many requests at once takes turns with everybody else; a large body is read on."""
+
+_NOTHING: Final = memoryview(b"")
 
 SWEEP_SECONDS: Final = 0.25
 """How often connections are asked whether their time is up."""
@@ -62,7 +65,7 @@ class Connection(HttpToolsProtocol):
         self._in_message = False
         self._ended = False  # a message ended in the bytes that are being parsed
         self._piece = 0  # how many these are
-        self._held = b""  # came, and waits for its turn
+        self._held = _NOTHING  # came, and waits for its turn
         self._turn: asyncio.Handle | None = None
         self._head: dict[bytes, bytes] = {}
         self._unparsed = 0  # bytes of a head that has not ended
@@ -88,26 +91,27 @@ class Connection(HttpToolsProtocol):
         """Bytes came; those of a connection that is being ended are thrown away."""
         if self._refused is not None:
             self._throw_away(len(data))
-        elif not self._held and len(data) <= PIECE:
+        elif not self._held and len(data) <= _AT_ONCE:
             self._parse(data)
         else:
-            self._held += data
+            self._held = memoryview(bytes(self._held) + data)
             if self._turn is None and not self.flow.read_paused:
                 self._take_turn()
 
     def _take_turn(self) -> None:
         """Parse what is held, piece by piece, until a request has ended; what is left waits for another turn."""
         self._turn = None
-        left = memoryview(self._held)
+        left, size = self._held, _PIECE
         while left and self._refused is None and not self.transport.is_closing():
-            self._parse(left[:PIECE])
-            left = left[PIECE:]
+            self._parse(left[:size])
+            left = left[size:]
             if self._ended:
                 break
+            size *= 2
         if self._refused is not None or self.transport.is_closing():
-            self._held = b""
+            self._held = _NOTHING
             return
-        self._held = bytes(left)
+        self._held = left
         if self._held:
             self.flow.pause_reading()
         self._go_on()
