@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.provenance import advisories
 from tests.provenance.images import BASE, RELEASE, SITE, broken, debian, image, lock, python
@@ -434,6 +435,40 @@ def test_in_a_release_files_and_locked_packages_are_found(release: Path, db: Pat
         ("BED-SCN-010", "train.csv"),
         ("CVE-2026-0001", "requirements.lock"),
     }
+
+
+@dataclass
+class Hadolint(Subprocess):
+    """The real tools, but for hadolint: it is not there, or answers what it is given."""
+
+    answer: list[dict[str, Any]] | None
+
+    def run(self, command: Sequence[str], **options: Any) -> Completed:
+        if command[0] != "hadolint":
+            return super().run(command, **options)
+        if self.answer is None:
+            raise ToolFailed("hadolint is not installed")
+        text = Path(command[-1]).read_text()
+        assert "\nUSER 10001:10001\n" in text
+        return Completed(tuple(command), 0, json.dumps([{"file": command[-1], **one} for one in self.answer]), "")
+
+
+def test_the_dockerfile_that_a_release_gives_is_checked_too(release: Path, db: Path) -> None:
+    runner = Hadolint([{"code": "DL4006", "line": 3, "level": "warning", "message": "set -o pipefail"}])
+    scanned = scan_release(open_release(release), db, scanner(runner), Demands())
+    assert said(scanned) == [("DL4006", "Dockerfile")]
+
+
+def test_a_release_whose_dockerfile_nobody_checks_does_not_pass(release: Path, db: Path) -> None:
+    with pytest.raises(ScanIncomplete, match="the Dockerfile was not checked: hadolint is not installed"):
+        scan_release(open_release(release), db, scanner(Hadolint(None)), Demands())
+
+
+def test_a_release_that_no_image_can_be_made_of_does_not_pass(release: Path, db: Path, a_contract: Contract) -> None:
+    environment = msgspec.structs.replace(a_contract.environment, machine="riscv64")
+    (release / "contract.json").write_bytes(encoded(msgspec.structs.replace(a_contract, environment=environment)))
+    with pytest.raises(ScanIncomplete, match="no Dockerfile to check: the release was packaged on riscv64"):
+        scanned_release(release, db)
 
 
 def test_a_link_in_a_release_is_not_followed(release: Path, db: Path) -> None:

@@ -65,9 +65,10 @@ def command(
     """Scan TARGET: the layout of an image, HOST/REPOSITORY@sha256:..., or a release.
 
     Looks for secrets, keys and patient data in every layer, also in what a later layer deletes, and compares every
-    package with a vulnerability database. Exit code 1 where something is found; 4 where not everything could be looked
-    at: no database or an old one, a package that the scanner passed over, a layer that cannot be read. The statement
-    about an image is left beside it in its layout, for `bedside sign`.
+    package with a vulnerability database. Of a release, the Dockerfile that it gives is checked too. Exit code 1 where
+    something is found; 4 where not everything could be looked at: no database or an old one, a package that the scanner
+    passed over, a layer that cannot be read. The statement about an image is left beside it in its layout, for
+    `bedside sign`.
     """
     if as_json and as_sarif:
         raise click.UsageError("--json and --sarif exclude each other.")

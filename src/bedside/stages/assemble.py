@@ -22,7 +22,7 @@ from bedside.image.layer_cache import LayerCache
 from bedside.image.layers import Entries, File, Layer
 from bedside.image.layout import Layout
 from bedside.image.oci import Descriptor
-from bedside.image.plan import Compiled, Copied, ImagePlan, Installed, PlannedLayer
+from bedside.image.plan import Base, Compiled, Copied, ImagePlan, Installed, PlannedLayer
 from bedside.locking import accelerators, lockfile, runtime_wheel
 from bedside.locking import uv as resolver
 from bedside.locking.uv import Uv
@@ -127,7 +127,7 @@ def assembled(
     check_files(release)
     on_step(f"looking into the base {source}")  # 2
     found = find_base(release, source, builder)
-    planned = planned_image(release, found, epoch)  # 3
+    planned = planned_image(release, found.base, epoch)  # 3
     laying = _Laying(planned, release, found, builder, use_cache=use_cache, on_step=on_step)
     built = laying.every()  # 4
     on_step("writing the image")  # 5
@@ -156,7 +156,7 @@ def find_base(release: Release, source: str, builder: Builder) -> FoundBase:
     return found
 
 
-def planned_image(release: Release, found: FoundBase, epoch: int | None = None) -> ImagePlan:
+def planned_image(release: Release, base: Base, epoch: int | None = None) -> ImagePlan:
     """Return the plan of a release on a base; its time is the release's own where no ``epoch`` is given."""
     card = release.directory / CARD
     own = plan.card_time(card.read_bytes() if card.is_file() else b"{}")
@@ -165,7 +165,7 @@ def planned_image(release: Release, found: FoundBase, epoch: int | None = None) 
     return plan.plan(
         release.contract,
         release.digest,
-        base=found.base,
+        base=base,
         dependencies=lockfile.without(lock, runtime_wheel.DISTRIBUTION),
         runtime=lockfile.only(lock, runtime_wheel.DISTRIBUTION),
         epoch=own if epoch is None else epoch,

@@ -14,8 +14,8 @@ from bedside.image.bases import FoundBase
 from bedside.image.engines import Engine, Recipe
 from bedside.image.layout import Layout
 from bedside.image.oci import Descriptor
-from bedside.image.plan import ImagePlan
-from bedside.image.reference import Reference
+from bedside.image.plan import Base, ImagePlan
+from bedside.image.reference import Digest, Reference
 from bedside.release.reading import Release, open_release
 from bedside.stages.assemble import Builder, Built, BuiltLayer, find_base, planned_image
 from bedside.stages.sbom import leave_provenance
@@ -83,10 +83,25 @@ def rendered(
     for name in (source, *((installer,) if installer is not None else ())):
         _refuse_file(name)
     found = find_base(release, source, builder)
-    planned = planned_image(release, found, epoch)
+    planned = planned_image(release, found.base, epoch)
     base = _exactly(found)
     installing = bases.pinned(installer, builder.repositories) if installer is not None else base
     return Rendered(dockerfile.render(planned, base, installing), planned, release, found)
+
+
+def drafted(release: Release) -> str:
+    """Return the Dockerfile of a release over the usual bases, without looking for them: their digests are all zeros.
+
+    Other bases change the names in it and no instruction; what they bring is judged in the image.
+
+    Raises:
+        UsageError: No image can be made of a release of this machine.
+        SpecInvalid: It carries CUDA for CPUs, or none for GPUs.
+    """
+    digest = Digest(f"sha256:{'0' * 64}")
+    base, installer = (Reference.parse(name).at(digest) for name in (plan.DEFAULT_BASE, plan.DEFAULT_DOCKERFILE_BASE))
+    interpreter = f"/usr/bin/python{plan.minor(release.contract)}"
+    return dockerfile.render(planned_image(release, Base(digest, interpreter, base)), base, installer)
 
 
 def _refuse_file(source: str) -> None:

@@ -3,13 +3,14 @@
 The gate fails closed. What could not be looked at is never called clean: it raises `ScanIncomplete`, exit code 4.
 """
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bedside.errors import ScanIncomplete, ToolFailed, UsageError
+from bedside.errors import ScanIncomplete, SpecInvalid, ToolFailed, UsageError
 from bedside.findings import Finding, Severity
 from bedside.image import plan
 from bedside.image.attached import InLayout
@@ -35,6 +36,7 @@ from bedside.reports.report import Accepted as Reported
 from bedside.reports.report import Report, RuleText
 from bedside.stages import layers
 from bedside.stages.check import check
+from bedside.stages.dockerfile import drafted
 from bedside.stages.evidence import leave_statement, subject_name
 from bedside.stages.scanner import Scanner, nothing_skipped, working, young
 
@@ -174,7 +176,7 @@ def scan_release(
     *,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Scanned:
-    """Scan a release before anything is built from it: its files, and the distributions that its lock names.
+    """Scan a release before anything is built from it: its files, the distributions of its lock, its Dockerfile.
 
     Raises:
         ScanIncomplete: As `scan_image`.
@@ -195,7 +197,8 @@ def scan_release(
         on_step("looking for secrets")
         secrets = trivy_here.directory(release.directory).exposed
     nothing_skipped(locked, audit)
-    found = [*look.done(), *secrets, *_known(audit, locked, demands)]
+    on_step("checking the Dockerfile that it gives")
+    found = [*look.done(), *secrets, *_known(audit, locked, demands), *_of_dockerfile(release, scanner)]
     report = _report(found, look.files, audit, demands, scanner.now())
     return Scanned(f"sha256:{release.digest}", report, {"python": len(locked)}, made)
 
@@ -247,6 +250,18 @@ def _of_image(execution: Execution, inventory: Inventory, audit: Audit) -> Itera
 
 def _known(audit: Audit, there: Iterable[Package], demands: Demands) -> Iterator[Finding]:
     yield from trivy.findings(audit, there, demands.threshold, only_fixable=demands.only_fixable)
+
+
+def _of_dockerfile(release: Release, scanner: Scanner) -> list[Finding]:
+    """Check the Dockerfile that `bedside dockerfile` prints for a release."""
+    try:
+        text = drafted(release)
+    except (SpecInvalid, UsageError) as error:
+        raise ScanIncomplete(f"the release has no Dockerfile to check: {error}", remedy=error.remedy) from None
+    with tempfile.TemporaryDirectory(prefix="bedside-scan-") as work:
+        path = Path(work, "Dockerfile")
+        path.write_text(text, encoding="utf-8")
+        return [replace(item, file=path.name) for item in _checked(path, scanner)]
 
 
 def _checked(dockerfile: Path | None, scanner: Scanner) -> list[Finding]:
