@@ -1,0 +1,43 @@
+"""What bedside renders for its own examples, checked as anybody's deployment is: whole, and with every stock tool."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from tests import built
+
+from bedside.process import Subprocess
+from bedside.release.reading import open_release
+from bedside.stages.check import check
+from bedside.stages.dockerfile import drafted
+from bedside.stages.manifests import manifests
+
+pytestmark = pytest.mark.package
+EXAMPLES = sorted(path.parent.name for path in (built.ROOT / "examples").glob("*/bedside.toml"))
+IMAGE = f"registry.example.org/icu/model@sha256:{'1' * 64}"
+DEPLOY = """
+[deploy]
+namespace = "icu"
+host      = "model.example.org"
+
+[deploy.gateway]
+name      = "public"
+namespace = "gateway"
+"""
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_nothing_is_found_in_what_is_rendered_for_an_example_beside_its_project(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = built.packaged(example, tmp_path)
+    project = tmp_path / example
+    with (project / "bedside.toml").open("a") as spec:
+        spec.write(DEPLOY)
+    (project / "Dockerfile").write_text(drafted(open_release(release)))
+    manifests(release, IMAGE, project / "k8s")
+    monkeypatch.chdir(project)
+    report = check(["."], runner=Subprocess(), today=date(2026, 12, 1), strict=True)
+    keys = f"Deployment {example} reads the Secret {example}-auth-keys, which no file here defines"  # callers' keys
+    assert [(item.rule, item.message) for item in report.findings] == [("BED-REF-004", keys)]
+    assert report.files > 15
