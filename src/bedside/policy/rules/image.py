@@ -145,6 +145,10 @@ def interpreter_mismatch(picture: Picture) -> Iterator[Hit]:
                 )
 
 
+_DISTROLESS = {"python3-debian11": "3.9", "python3-debian12": "3.11", "python3-debian13": "3.13"}
+"""The Python that each distroless base carries: Debian's own, whatever its tag says."""
+
+
 def _root(stage: Stage, stages: dict[str, Stage]) -> Stage:
     seen: list[Stage] = []
     while stage.base in stages and stage not in seen:
@@ -155,8 +159,11 @@ def _root(stage: Stage, stages: dict[str, Stage]) -> Stage:
 
 def _python(base: str) -> str | None:
     name, tag, _ = split_image(base)
-    match = re.match(r"(3\.\d+)", tag)
-    return match[1] if match and name.rsplit("/", 1)[-1] in ("python", "uv", "pypy") else None
+    last = name.rsplit("/", 1)[-1]
+    if last in _DISTROLESS:
+        return _DISTROLESS[last]
+    match = re.search(r"(?:^|python)(3\.\d+)", tag)
+    return match[1] if match and last in ("python", "uv", "pypy") else None
 
 
 def old_python(picture: Picture) -> Iterator[Hit]:
