@@ -166,7 +166,10 @@ def _uncopied_requirements(image: Dockerfile, stage: Stage) -> Iterator[Hit]:
 def not_started(picture: Picture) -> Iterator[Hit]:
     """An image that holds no program, or not the one that it starts, ends at once and for ever again."""
     for container, image in built(picture):
-        if container.node.at("command") or container.node.at("args") or not _is_plain(image.final[0]):
+        if container.node.at("command") or container.node.at("args"):
+            continue
+        yield from _without_interpreter(image)
+        if not _is_plain(image.final[0]):
             continue
         command = image.start_command()
         if command is None:
@@ -182,6 +185,27 @@ def not_started(picture: Picture) -> Iterator[Hit]:
             elif directory in path + command.words[0] and not _holds(image, directory):
                 yield Hit(where, f"{directory} is on the PATH, but nothing puts it into the final stage")
         yield from _missing_module(picture, image)
+
+
+def _without_interpreter(image: Dockerfile) -> Iterator[Hit]:
+    """A virtual environment links to the Python that made it; in a distroless base that lies elsewhere."""
+    stages = {stage.alias: image.chain(stage)[0] for stage in image.stages}
+    command = image.start_command()
+    if command is None or "distroless/" not in image.final[0].base:
+        return
+    path = " ".join(value for item in image.final_instructions("ENV") for _, value in item.pairs())
+    brought = "".join(item.text for item in image.final_instructions("COPY"))
+    linked = any("/usr/bin/python" in item.text + item.script for stage in image.stages for item in stage.all("RUN"))
+    for directory in _environments(image):
+        within = command.words[0].startswith(f"{directory}/bin/")
+        started = within or ("/" not in command.program and command.program in _SERVERS and _on_path(directory, path))
+        official = any(
+            split_image(stages[item.flag("from") or ""].base)[0].rpartition("/")[2] == "python"
+            for item in image.final_instructions("COPY")
+            if directory in item.text and (item.flag("from") or "") in stages
+        )
+        if started and official and not linked and "/usr/local" not in brought:
+            yield Hit(image.start[-1].place, f"{directory} links to /usr/local/bin/python, which its base lacks")
 
 
 def _environments(image: Dockerfile) -> set[str]:
