@@ -47,6 +47,6 @@ def test_nothing_is_found_in_what_is_rendered_for_an_example_beside_its_project(
     manifests(release, IMAGE, project / "k8s")
     monkeypatch.chdir(project)
     report = check(["."], runner=Subprocess(), today=date(2026, 12, 1), strict=True)
-    keys = f"Deployment {project.name} reads the Secret {project.name}-auth-keys, which no file here defines"  # callers' keys
-    assert [(item.rule, item.message) for item in report.findings] == [("BED-REF-004", keys)]
+    callers = f"Deployment {project.name} reads the Secret {project.name}-auth-keys, which no file here defines"
+    assert [(item.rule, item.message) for item in report.findings] == [("BED-REF-004", callers)]
     assert report.files > 15
