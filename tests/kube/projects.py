@@ -93,6 +93,26 @@ namespace = "observability"
 ratio = 0.05
 """
 
+S3 = """
+[deploy.model_store]
+cidrs = ["203.0.113.0/28"]
+region = "eu-central-1"
+aws_role = "arn:aws:iam::123456789012:role/icu-models"
+"""
+
+GCS = """
+[deploy.model_store]
+cidrs = ["203.0.113.0/28"]
+google_account = "icu-models@hospital.iam.gserviceaccount.com"
+"""
+
+BLOB = """
+[deploy.model_store]
+cidrs = ["203.0.113.0/28"]
+account = "icumodels"
+azure_client = "11111111-2222-3333-4444-555555555555"
+"""
+
 NOTHING = """
 [deploy]
 exposure = "none"
@@ -101,6 +121,7 @@ exposure = "none"
 enabled = false
 """
 
+LOCK = f"bedside-runtime==0.1.0 --hash=sha256:{'0' * 64}\n"
 AUDITED = Audit(payload="encrypted", signed=True)
 GUARDED = Auth(methods=("api-key",))
 
@@ -112,23 +133,33 @@ def make(
     name: str = "icu-test",
     auth: Auth = GUARDED,
     tls: Tls | None = None,
+    source: str | None = None,
+    lock: str | None = None,
     **changes: Any,
 ) -> Path:
-    """Write a project to ``root`` and return its release; ``changes`` are of the contract."""
+    """Write a project to ``root`` and return its release; ``changes`` are of the contract.
+
+    With a ``source``, the release does not carry its model.
+    """
     contracts, served = importlib.import_module("contracts"), importlib.import_module("served")
     files = {
         "model/m.joblib": b"model",
         "model_card.json": b"{}",
         "golden.jsonl": served.GOLDEN + b"\n",
-        "requirements.lock": b"bedside-runtime==0.1.0 --hash=sha256:" + b"0" * 64 + b"\n",
+        "requirements.lock": (lock or LOCK).encode(),
     }
     recorded = tuple(File(path=path, sha256=_sha256(data), size=len(data)) for path, data in sorted(files.items()))
     plain = contracts.contract()
     golden = {"golden": type(plain.golden)(path="golden.jsonl", cases=1, tolerance=1e-9)}
     changes["serve"] = msgspec.structs.replace(changes.get("serve", Serve()), auth=auth, tls=tls)
-    contract: Contract = contracts.contract(**{"name": name, "audit": AUDITED, "files": recorded, **golden, **changes})
+    model = {"model": msgspec.structs.replace(plain.model, source=source)}
+    contract: Contract = contracts.contract(
+        **{"name": name, "audit": AUDITED, "files": recorded, **golden, **model, **changes}
+    )
     release = root / "dist" / f"{contract.name}-{contract.version}"
     data = encode(contract)
+    if source is not None:
+        del files["model/m.joblib"]
     for path, content in {**files, "contract.json": data}.items():
         (release / path).parent.mkdir(parents=True, exist_ok=True)
         (release / path).write_bytes(content)

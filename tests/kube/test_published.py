@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 import yaml
 from tests.kube import projects
-from tests.kube.test_tree import CUSTOM, EITHER, FETCHING, SETTINGS, _kustomized, _plain
+from tests.kube.test_tree import CHANGES, CUSTOM, SETTINGS, _kustomized, _plain
 
 from bedside.kube.tree import objects
 from bedside.stages.manifests import manifests, plans
-from bedside_runtime.contract import Tls
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = Path(__file__).parent / "published"
@@ -30,7 +29,6 @@ FROM = {
     "PeerAuthentication": "istio/security.istio.io/v1",
     "AuthorizationPolicy": "istio/security.istio.io/v1",
 }
-CHANGES: dict[str, dict[str, Any]] = {"issuer": {"auth": FETCHING}, "tls": {"auth": EITHER, "tls": Tls()}}
 OPTIONS = ["--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "--target", "es2022", "--pretty", "false"]
 
 

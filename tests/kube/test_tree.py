@@ -34,6 +34,9 @@ SETTINGS = {
     "issuer": projects.ISSUER,
     "tls": projects.TLS,
     "tracing": projects.GATEWAY + projects.COLLECTOR,
+    "s3": projects.GATEWAY + projects.S3,
+    "gs": projects.GATEWAY + projects.GCS,
+    "az": projects.GATEWAY + projects.BLOB,
 }
 
 EITHER = Auth(methods=("api-key", "mtls"))
@@ -43,12 +46,17 @@ FETCHING = Auth(
 )
 
 
+CHANGES: dict[str, dict[str, Any]] = {
+    "issuer": {"auth": FETCHING},
+    "tls": {"auth": EITHER, "tls": Tls()},
+    **{scheme: {"source": f"{scheme}://models/icu/m.joblib"} for scheme in ("s3", "gs", "az")},
+}
+"""Of the contract, where settings ask for another one."""
+
+
 @pytest.fixture(params=sorted(SETTINGS))
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    changes: dict[str, Any] = {"issuer": {"auth": FETCHING}, "tls": {"auth": EITHER, "tls": Tls()}}.get(
-        request.param, {}
-    )
-    release = projects.make(tmp_path / "project", SETTINGS[request.param], **changes)
+    release = projects.make(tmp_path / "project", SETTINGS[request.param], **CHANGES.get(request.param, {}))
     return manifests(release, projects.IMAGE, tmp_path / "k8s").directory
 
 
@@ -296,6 +304,8 @@ def test_every_file_that_clients_are_judged_by_comes_from_the_store(tmp_path: Pa
         (projects.NOTHING.replace('"none"', '"none"\nmesh = "istio"', 1), {"tls": Tls()}, "mesh"),
         (projects.TLS, {"tls": Tls(), "auth": Auth(methods=("mtls",))}, "believe nothing else"),
         (projects.GATEWAY, {"serve": Serve(tracing=True)}, "where to"),
+        (projects.GATEWAY, {"source": "s3://models/m.joblib"}, "nothing lets them out"),
+        (projects.GATEWAY + projects.S3, {"source": "az://models/m.joblib"}, "no account"),
     ],
 )
 def test_what_would_stand_and_answer_nobody_is_not_rendered(

@@ -42,10 +42,27 @@ def _unreachable(plan: Plan) -> None:
             f"the pods of {plan.contract.ref} send spans, and it is not said where to",
             remedy="Add [deploy.tracing]: endpoint, and namespace or cidrs; or leave out [serve] tracing.",
         )
+    _unfetched(plan)
     if plan.contract.serve.auth.methods == ("mtls",) and settings.exposure != "none":
         raise UsageError(
             f"callers show their certificates to the {settings.exposure}, and the pods believe nothing else",
             remedy='Write exposure = "none" and name callers; or add another method to [serve.auth] and package again.',
+        )
+
+
+def _unfetched(plan: Plan) -> None:
+    store, source = plan.settings.model_store, plan.contract.model.source
+    if source is None:
+        return
+    if store is None:
+        raise UsageError(
+            f"the pods of {plan.contract.ref} fetch their model from {source}, and nothing lets them out",
+            remedy="Add [deploy.model_store]: namespace or cidrs, and the role of the ServiceAccount.",
+        )
+    if plan.model_scheme == "az" and store.account is None and store.endpoint is None:
+        raise UsageError(
+            f"{source} names a container, and no account says whose",
+            remedy="Write account in [deploy.model_store].",
         )
 
 

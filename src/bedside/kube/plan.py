@@ -18,6 +18,9 @@ ADMIN_PORT: Final = 8081
 USER: Final = 10001
 """The numeric user of the image, and of the pod."""
 
+RELEASE: Final = "/opt/bedside/release"
+"""Where the release lies in its image."""
+
 RELEASE_DIGEST: Final = "bedside.dev/release-digest"
 IMAGE_DIGEST: Final = "bedside.dev/image-digest"
 """Annotations; the release digest is the sha256 of contract.json."""
@@ -27,6 +30,9 @@ LONGEST_NAME: Final = 46
 
 _SLOWER: Final = 10
 """How much slower a node may load than the machine that packaged: cold disk, shared cores, a throttled limit."""
+
+_FETCH_RATE: Final = 20 * 2**20
+"""Bytes a second that object storage gives at least."""
 
 _PRE_STOP: Final = 5
 _FLUSH: Final = 5
@@ -65,6 +71,7 @@ class Plan:
         settings: ``[deploy]``.
         measured: From measurements.json.
         place: The environment.
+        release_key: Public key in PEM that the pods hold contract.sig against; ``None`` where none is named.
     """
 
     contract: Contract
@@ -73,6 +80,7 @@ class Plan:
     settings: DeploySection
     measured: Measured
     place: Place
+    release_key: str | None = None
 
     # -- names
 
@@ -134,6 +142,30 @@ class Plan:
         """Name of the public port: what is spoken on it."""
         return "http" if self.contract.serve.tls is None else "https"
 
+    # -- a model in object storage
+
+    @property
+    def model_scheme(self) -> str | None:
+        """``s3``, ``gs`` or ``az`` of a model that pods fetch; ``None`` of one that the image carries."""
+        source = self.contract.model.source
+        return source.partition("://")[0] if source is not None else None
+
+    @property
+    def model_bytes(self) -> int:
+        """Size of the model file."""
+        return next(item.size for item in self.contract.files if item.path == self.contract.model.artifact)
+
+    @property
+    def model_volume(self) -> Text:
+        """Room for the model file."""
+        mebi = (self.model_bytes // _STEP + 2) * _STEP // _MEBI
+        return Text(f"{mebi}Mi", f"the model file has {self.model_bytes} bytes; in steps of 64 MiB, and one to spare")
+
+    @property
+    def fetch_seconds(self) -> int:
+        """How long fetching the model may take."""
+        return math.ceil(self.model_bytes / _FETCH_RATE) if self.model_scheme is not None else 0
+
     # -- times, seconds
 
     @property
@@ -168,9 +200,10 @@ class Plan:
     @property
     def progress_deadline(self) -> Number:
         """How long a rollout may stand still before it counts as failed."""
-        startup = self.startup_failures * _STARTUP_PERIOD
-        why = f"300 s to pull the image, {startup} s to start, {self.min_ready_seconds} s to stay ready"
-        return Number(300 + startup + self.min_ready_seconds, why)
+        startup, fetch = self.startup_failures * _STARTUP_PERIOD, self.fetch_seconds
+        fetching = f"{fetch} s to fetch the model at {_FETCH_RATE // _MEBI} MiB a second, " if fetch else ""
+        why = f"300 s to pull the image, {fetching}{startup} s to start, {self.min_ready_seconds} s to stay ready"
+        return Number(300 + fetch + startup + self.min_ready_seconds, why)
 
     @property
     def pre_stop(self) -> Number:

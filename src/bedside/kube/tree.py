@@ -14,6 +14,7 @@ from bedside.kube.resources.alerts import prometheus_rule
 from bedside.kube.resources.autoscaler import autoscaler
 from bedside.kube.resources.backend_tls import backend_tls_policy
 from bedside.kube.resources.claim import audit_claim
+from bedside.kube.resources.config_map import release_key
 from bedside.kube.resources.dashboard import dashboard
 from bedside.kube.resources.deployment import deployment
 from bedside.kube.resources.disruption import disruption_budget
@@ -52,6 +53,8 @@ def _objects(plan: Plan) -> Iterator[Resource]:
     yield service_account(plan)
     yield from network_policies(plan)
     yield from external_secrets(plan)
+    if plan.release_key is not None:
+        yield release_key(plan, plan.release_key)
     if audit is not None and settings.audit_volume.kind == "claim":
         yield audit_claim(plan)
     if settings.mesh == "istio":

@@ -106,6 +106,36 @@ class TracingSection(PlaceSection):
     ratio: float = Field(default=1.0, ge=0, le=1, description="Share of traces kept, unless a caller decides.")
 
 
+class ModelStoreSection(PlaceSection):
+    """Object storage that the model is fetched from, and as whom. By identity alone; no field takes a key."""
+
+    port: int = Field(default=443, ge=1, le=65_535, description="The port of its pods, or of its addresses.")
+    region: str | None = Field(default=None, description="Region of the bucket.", pattern=r"^[a-z0-9-]+$")
+    endpoint: str | None = Field(
+        default=None,
+        description="Its address, where it is none of the cloud's own: a store in the house, a private endpoint.",
+        examples=["https://minio.storage.svc"],
+        pattern=r"^https://[^\s/?#@]+(/[^\s?#]*)?$",
+    )
+    account: str | None = Field(default=None, description="Azure storage account.", pattern=r"^[a-z0-9]{3,24}$")
+    aws_role: str | None = Field(
+        default=None,
+        description="Role of the ServiceAccount (IRSA); left out with EKS Pod Identity.",
+        examples=["arn:aws:iam::123456789012:role/icu-models"],
+        pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$",
+    )
+    google_account: str | None = Field(
+        default=None,
+        description="Google service account that it acts as; left out where the ServiceAccount itself may read.",
+        pattern=r"^[a-z0-9-]+@[a-z0-9.-]+\.iam\.gserviceaccount\.com$",
+    )
+    azure_client: str | None = Field(
+        default=None,
+        description="Client id of the managed identity (Entra Workload ID).",
+        pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+    )
+
+
 class MonitoringSection(Section):
     """Prometheus Operator and Grafana."""
 
@@ -146,6 +176,12 @@ class DeploySection(Section):
     secrets: SecretsSection = SecretsSection()
     issuer: IssuerSection | None = Field(default=None, description="Needed where keys of tokens are fetched.")
     tracing: TracingSection | None = Field(default=None, description="Needed with [serve] tracing.")
+    model_store: ModelStoreSection | None = Field(default=None, description="Needed for a model in object storage.")
+    release_key: str | None = Field(
+        default=None,
+        description="Public key in PEM, beside bedside.toml, that every pod holds contract.sig against.",
+        examples=["release.pub"],
+    )
     monitoring: MonitoringSection = MonitoringSection()
     priority_class: str | None = Field(default=None, description="PriorityClass that is in the cluster.")
     staging: StagingSection | None = None

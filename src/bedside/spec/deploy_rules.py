@@ -25,6 +25,7 @@ def deploy(section: DeploySection, model: str) -> Iterator[Problem]:
     yield from _audit(section)
     yield from _place("deploy.issuer", section.issuer)
     yield from _place("deploy.tracing", section.tracing)
+    yield from _place("deploy.model_store", section.model_store)
     yield from _staging(section, section.namespace or model)
 
 
@@ -105,6 +106,7 @@ def _names(section: DeploySection) -> Iterator[Problem]:
         "deploy.gateway.backend_ca": gateway.backend_ca if gateway else None,
         "deploy.issuer.namespace": section.issuer.namespace if section.issuer else None,
         "deploy.tracing.namespace": section.tracing.namespace if section.tracing else None,
+        "deploy.model_store.namespace": section.model_store.namespace if section.model_store else None,
         "deploy.ingress.class": ingress.class_name if ingress else None,
         "deploy.ingress.namespace": ingress.namespace if ingress else None,
         "deploy.ingress.tls_secret": ingress.tls_secret if ingress else None,

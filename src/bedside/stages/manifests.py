@@ -13,7 +13,9 @@ from bedside.image.reference import Reference
 from bedside.kube.plan import Measured, Plan, places
 from bedside.kube.tree import MARK, Header, kustomization
 from bedside.release.reading import Release, open_release
+from bedside.stages.sign import signed_files
 from bedside.stages.verify import check_files
+from bedside_runtime import signature, signing_key
 
 MEASUREMENTS = "measurements.json"
 
@@ -57,17 +59,39 @@ def plans(release: Path, image: str, settings: Path | None = None) -> tuple[Plan
     reference = by_digest(image)
     opened = open_release(release)
     check_files(opened)
-    deployment = specification.load_deployment(settings or project_file(opened))
+    path = settings or project_file(opened)
+    deployment = specification.load_deployment(path)
     if deployment.model != opened.contract.name:
         raise UsageError(
             f"bedside.toml is about {deployment.model!r}, the release about {opened.contract.name!r}",
             remedy="Name the bedside.toml of this model with --settings.",
         )
-    found = measured(opened)
+    found, key = measured(opened), _release_key(opened, path, deployment.settings.release_key)
     return tuple(
-        Plan(opened.contract, opened.digest, str(reference), deployment.settings, found, place)
+        Plan(opened.contract, opened.digest, str(reference), deployment.settings, found, place, key)
         for place in places(deployment.settings, opened.contract.name)
     )
+
+
+def _release_key(release: Release, settings: Path, name: str | None) -> str | None:
+    """Return the public key that the pods get, once it is shown that they will accept this release with it.
+
+    Raises:
+        UsageError: The release has nothing that could verify.
+        SignatureKeyInvalid, SignatureInvalid: The key is none, or did not sign this release.
+    """
+    if name is None:
+        return None
+    if "cryptography" not in release.contract.environment.distributions:
+        raise UsageError(
+            f"the pods of {release.contract.ref} are to verify its signature, and nothing in them can",
+            remedy="Write signed = true in [model] of bedside.toml and package again; or leave out release_key.",
+        )
+    path = settings.parent / name
+    verifies = signing_key.read(path)
+    signed = release.directory / signature.FILE_NAME
+    signature.require(signed.read_bytes() if signed.is_file() else None, verifies, signed_files(release))
+    return path.read_text(encoding="utf-8")
 
 
 def by_digest(image: str) -> Reference:

@@ -29,6 +29,14 @@ def _ended(code: int, message: str = "", reason: str = "Error", restarts: int = 
     return _waiting("CrashLoopBackOff", "back-off 10s", last=last, restarts=restarts)
 
 
+def _init(pod: dict[str, Any], *, ready: bool = False) -> dict[str, Any]:
+    """``pod`` while what is said of its container is true of its init container, and the container waits."""
+    (first,) = pod["status"]["containerStatuses"]
+    waiting = _waiting("PodInitializing")["status"]["containerStatuses"]
+    status = {"initContainerStatuses": [{**first, "name": "fetch", "ready": ready}], "containerStatuses": waiting}
+    return {**pod, "status": {**pod["status"], **status}}
+
+
 def _event(reason: str, message: str) -> dict[str, Any]:
     return {"reason": reason, "message": message, "involvedObject": {"uid": "u"}}
 
@@ -72,6 +80,13 @@ GPU = [_event("Killing", "Container model failed startup probe, will be restarte
         (_pod({"running": {}}), [], "environment-mismatch", Why.UNVALIDATED, "environment-mismatch", 0),
         (_pod({"running": {}}), [], "recorder-unavailable", Why.AUDIT_LOG, "takes no records", 120),
         (_pod({"running": {}}), [], "predict-loop-stalled", Why.NOT_READY, "predict-loop-stalled", FOREVER),
+        (_init(_pod({"running": {}})), [], "", Why.STARTING, "starting", FOREVER),
+        (_init(_ended(3, FAILED % "artifact-mismatch")), [], "", Why.UNVALIDATED, "artifact-mismatch", 0),
+        (_init(_ended(3, FAILED % "signature-invalid")), [], "", Why.UNVALIDATED, "signature-invalid", 0),
+        (_init(_ended(4, FAILED % "storage-refused")), [], "", Why.MODEL_STORE, "cannot be fetched", 120),
+        (_init(_ended(4, FAILED % "storage-unavailable")), [], "", Why.MODEL_STORE, "it ended with 4", 120),
+        (_init(_ended(2, FAILED % "static-credentials")), [], "", Why.MODEL_STORE, "static-credentials", 0),
+        (_init(_ended(0), ready=True), [], "", Why.STARTING, "starting", FOREVER),
         (_pod(conditions=[NO_NODE]), [], "", Why.UNSCHEDULABLE, "Insufficient cpu", FOREVER),
         (_pod(conditions=[NO_CLAIM]), [], "", Why.CLAIM, "icu-audit", FOREVER),
         (_pod(reason="Evicted", message="The node was low on memory", phase="Failed"), [], "", Why.EVICTED, "low", 300),

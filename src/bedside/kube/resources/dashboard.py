@@ -7,21 +7,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from bedside.kube.objects import Resource
 from bedside.kube.plan import Plan
+from bedside.kube.resources.config_map import ConfigMap
 from bedside.kube.resources.queries import filled
 
 _ACROSS: Final = 4
 _WIDTH, _HEIGHT = 24 // _ACROSS, 6
 """Grid units of Grafana; a row has 24."""
-
-
-class ConfigMap(Resource, frozen=True, kw_only=True):
-    """Text in the cluster."""
-
-    api_version: str = "v1"
-    kind: str = "ConfigMap"
-    data: Mapping[str, str]
 
 
 def dashboard(plan: Plan) -> ConfigMap:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from bedside.kube.objects import LabelSelector, Part, Resource
 from bedside.kube.plan import Plan
 from bedside.kube.reasons import Number
+from bedside.kube.resources import fetching
 from bedside.kube.resources.pod import PodSpec, pod
 
 
@@ -66,7 +67,11 @@ def deployment(plan: Plan) -> Deployment:
             selector=LabelSelector(match_labels=plan.selector),
             strategy=DeploymentStrategy(type="RollingUpdate", rolling_update=_rolling(plan)),
             template=PodTemplateSpec(
-                metadata=TemplateMetadata(labels=plan.labels, annotations=plan.annotations), spec=pod(plan)
+                metadata=TemplateMetadata(
+                    labels={**plan.labels, **fetching.labels(plan)},
+                    annotations={**plan.annotations, **fetching.annotations(plan)},
+                ),
+                spec=pod(plan),
             ),
         ),
     )

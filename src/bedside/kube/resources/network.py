@@ -1,6 +1,7 @@
 """NetworkPolicies: nothing in, nothing out, then the openings by name."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,13 @@ _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 _DNS = "kube-system"
 _DNS_PORT = 53
+
+
+_IDENTITIES: Final = {
+    "s3": (("169.254.170.23/32", 80),),
+    "gs": (("169.254.169.254/32", 80), ("169.254.169.252/32", 988)),
+}
+"""Where a node itself gives out identities: the EKS Pod Identity agent, GKE's metadata server (its documentation)."""
 
 
 class NetworkPolicyPort(Part, frozen=True, kw_only=True):
@@ -70,8 +78,8 @@ class NetworkPolicy(Resource, frozen=True, kw_only=True):
 def network_policies(plan: Plan) -> tuple[NetworkPolicy, ...]:
     """Default deny, then predictions from the entry and named callers, then metrics for Prometheus.
 
-    The pods themselves reach nothing, as a model asks nobody: not even DNS is open, unless keys are fetched
-    or spans are sent.
+    The pods themselves reach nothing, as a model asks nobody: not even DNS is open, unless keys or a model are
+    fetched, or spans are sent.
     """
     found = [_policy(plan, "-default-deny", ("Ingress", "Egress"))]
     settings = plan.settings
@@ -88,12 +96,16 @@ def network_policies(plan: Plan) -> tuple[NetworkPolicy, ...]:
 
 
 def _outside(plan: Plan) -> Iterator[NetworkPolicyEgressRule]:
-    """The issuer of tokens and the collector of traces, where the release asks for them."""
+    """The issuer of tokens, the collector of traces and object storage, where the release asks for them."""
     settings, serve = plan.settings, plan.contract.serve
     if plan.fetches_keys and settings.issuer is not None:
         yield _to(settings.issuer, settings.issuer.port)
     if serve.tracing and settings.tracing is not None:
         yield _to(settings.tracing, settings.tracing.port)
+    if plan.model_scheme is not None and settings.model_store is not None:
+        yield _to(settings.model_store, settings.model_store.port)
+        for address, port in _IDENTITIES.get(plan.model_scheme, ()):
+            yield _to(PlaceSection(cidrs=(address,)), port)
 
 
 def _to(place: PlaceSection, port: int) -> NetworkPolicyEgressRule:

@@ -3,13 +3,17 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from bedside.kube.objects import LabelSelector, Part
 from bedside.kube.plan import ADMIN_PORT, PORT, USER, Plan
 from bedside.kube.reasons import Number
-from bedside.kube.resources import claim, secrets
+from bedside.kube.resources import claim, config_map, fetching, secrets
 from bedside_runtime.environment import THREAD_VARIABLES
 
 _SCRATCH: Final = "64Mi"
+_RELEASE_KEY: Final = "release-key"
+_RELEASE_KEY_FOLDER: Final = "/etc/bedside/release-key"
 _GPU: Final = "nvidia.com/gpu"
 
 
@@ -144,6 +148,20 @@ class Container(Part, frozen=True, kw_only=True):
     volume_mounts: tuple[VolumeMount, ...]
 
 
+class InitContainer(Part, frozen=True, kw_only=True):
+    """A process that ends before the container starts."""
+
+    name: str
+    image: str
+    image_pull_policy: str
+    args: tuple[str, ...]
+    env: tuple[EnvVar, ...]
+    resources: ResourceRequirements
+    termination_message_policy: str
+    security_context: SecurityContext
+    volume_mounts: tuple[VolumeMount, ...]
+
+
 class EmptyDirVolumeSource(Part, frozen=True, kw_only=True):
     """Space that goes with the pod."""
 
@@ -166,6 +184,12 @@ class SecretVolumeSource(Part, frozen=True, kw_only=True):
     """Whether a pod starts without it."""
 
 
+class ConfigMapVolumeSource(Part, frozen=True, kw_only=True):
+    """Text as files."""
+
+    name: str
+
+
 class Volume(Part, frozen=True, kw_only=True):
     """A volume by name."""
 
@@ -173,6 +197,7 @@ class Volume(Part, frozen=True, kw_only=True):
     empty_dir: EmptyDirVolumeSource | None = None
     persistent_volume_claim: ClaimVolumeSource | None = None
     secret: SecretVolumeSource | None = None
+    config_map: ConfigMapVolumeSource | None = None
 
 
 class TopologySpreadConstraint(Part, frozen=True, kw_only=True):
@@ -204,6 +229,7 @@ class PodSpec(Part, frozen=True, kw_only=True):
     security_context: PodSecurityContext
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...]
     tolerations: tuple[Toleration, ...] | None
+    init_containers: tuple[InitContainer, ...] | None
     containers: tuple[Container, ...]
     volumes: tuple[Volume, ...]
 
@@ -229,6 +255,7 @@ def pod(plan: Plan) -> PodSpec:
             _spread(plan, key) for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
         ),
         tolerations=(gpu,) if plan.settings.resources.gpus else None,
+        init_containers=(_fetch(plan),) if plan.model_scheme is not None else None,
         containers=(_container(plan),),
         volumes=tuple(volume for volume, _ in _volumes(plan)),
     )
@@ -247,7 +274,7 @@ def _spread(plan: Plan, key: str) -> TopologySpreadConstraint:
 
 def _container(plan: Plan) -> Container:
     return Container(
-        name="model",
+        name=fetching.SERVER,
         image=plan.image,
         image_pull_policy="IfNotPresent",
         ports=(
@@ -261,18 +288,56 @@ def _container(plan: Plan) -> Container:
         readiness_probe=_probe("/readyz", plan.readiness_period, timeout=2, failures=2),
         lifecycle=Lifecycle(pre_stop=LifecycleHandler(sleep=SleepAction(seconds=plan.pre_stop))),
         termination_message_policy="FallbackToLogsOnError",
-        security_context=SecurityContext(
-            allow_privilege_escalation=False,
-            capabilities=Capabilities(drop=("ALL",)),
-            privileged=False,
-            read_only_root_filesystem=True,
-            run_as_non_root=True,
-            run_as_user=USER,
-            run_as_group=USER,
-            seccomp_profile=SeccompProfile(type="RuntimeDefault"),
-        ),
+        security_context=_restricted(),
         volume_mounts=tuple(mount for _, mount in _volumes(plan)),
     )
+
+
+def _restricted() -> SecurityContext:
+    """What Pod Security `restricted` asks of each container, and a root that nobody writes."""
+    return SecurityContext(
+        allow_privilege_escalation=False,
+        capabilities=Capabilities(drop=("ALL",)),
+        privileged=False,
+        read_only_root_filesystem=True,
+        run_as_non_root=True,
+        run_as_user=USER,
+        run_as_group=USER,
+        seccomp_profile=SeccompProfile(type="RuntimeDefault"),
+    )
+
+
+def _fetch(plan: Plan) -> InitContainer:
+    """The same image brings the model to where the server finds it read-only; it ends before the server starts."""
+    shared = {"tmp", "model", _RELEASE_KEY}
+    mounts = [
+        replace(mount, read_only=None) if mount.name == "model" else mount
+        for _, mount in _volumes(plan)
+        if mount.name in shared
+    ]
+    given = {"cpu": str(plan.cpu), "memory": str(plan.memory)}
+    return InitContainer(
+        name=fetching.NAME,
+        image=plan.image,
+        image_pull_policy="IfNotPresent",
+        args=fetching.arguments(plan),
+        env=(
+            *(EnvVar(name=name, value=value) for name, value in fetching.variables(plan)),
+            *_release_key_variable(plan),
+        ),
+        resources=ResourceRequirements(
+            requests={**given, "ephemeral-storage": str(plan.model_volume)},
+            limits=given,
+        ),
+        termination_message_policy="FallbackToLogsOnError",
+        security_context=_restricted(),
+        volume_mounts=tuple(mounts),
+    )
+
+
+def _release_key_variable(plan: Plan) -> Iterator[EnvVar]:
+    if plan.release_key is not None:
+        yield EnvVar(name="BEDSIDE_RELEASE_KEY", value=f"{_RELEASE_KEY_FOLDER}/{config_map.RELEASE_KEY_FILE}")
 
 
 def _environment(plan: Plan) -> tuple[EnvVar, ...]:
@@ -283,7 +348,7 @@ def _environment(plan: Plan) -> tuple[EnvVar, ...]:
         EnvVar(name=first, value=plan.threads),
         *(EnvVar(name=other, value=str(plan.threads)) for other in others),
     ]
-    return name, image, *threads, *_tracing(plan)
+    return name, image, *threads, *_release_key_variable(plan), *_tracing(plan)
 
 
 def _tracing(plan: Plan) -> Iterator[EnvVar]:
@@ -319,6 +384,13 @@ def _probe(path: str, period: int, *, timeout: int, failures: int | Number) -> P
 def _volumes(plan: Plan) -> tuple[tuple[Volume, VolumeMount], ...]:
     scratch = Volume(name="tmp", empty_dir=EmptyDirVolumeSource(size_limit=_SCRATCH))
     found = [(scratch, VolumeMount(name="tmp", mount_path="/tmp"))]  # noqa: S108 - the container's own
+    if plan.model_scheme is not None:
+        model = Volume(name="model", empty_dir=EmptyDirVolumeSource(size_limit=plan.model_volume))
+        found.append((model, VolumeMount(name="model", mount_path=fetching.folder(plan), read_only=True)))
+    if plan.release_key is not None:
+        key = f"{plan.name}{config_map.release_key_suffix(plan.release_key)}"
+        volume = Volume(name=_RELEASE_KEY, config_map=ConfigMapVolumeSource(name=key))
+        found.append((volume, VolumeMount(name=_RELEASE_KEY, mount_path=_RELEASE_KEY_FOLDER, read_only=True)))
     audit = plan.contract.audit
     if audit is not None:
         found.append((_audit_volume(plan), VolumeMount(name="audit", mount_path=audit.path)))

@@ -33,6 +33,7 @@ class Why(StrEnum):
     UNVALIDATED = "unvalidated"
     GOLDEN_MISMATCH = "golden-mismatch"
     AUDIT_LOG = "audit-log"
+    MODEL_STORE = "model-store"
     NOT_READY = "not-ready"
     QUOTA = "quota"
     ADMISSION = "admission"
@@ -66,6 +67,7 @@ class Cause:
 
 UNVALIDATED: Final = frozenset(
     {
+        "artifact-mismatch",
         "contract-invalid",
         "engine-unsuitable",
         "environment-mismatch",
@@ -76,12 +78,16 @@ UNVALIDATED: Final = frozenset(
         "library-missing",
         "model-mismatch",
         "output-invalid",
+        "signature-invalid",
     }
 )
 """Reasons of the runtime that say: this is not what was validated. `golden-mismatch` has a sentence of its own."""
 
 _AUDIT: Final = frozenset(
     {"recorder-unavailable", "audit-unavailable", "audit-unreadable", "audit-key-invalid", "audit-busy"}
+)
+_STORAGE: Final = frozenset(
+    {"storage-unavailable", "storage-refused", "static-credentials", "volume-full", "fetch-busy"}
 )
 ON_THE_WAY: Final = frozenset({"loading", "verifying"})
 """Reasons that nothing is wrong with."""
@@ -109,7 +115,7 @@ def of_pod(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]], said: st
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return _unscheduled(_short(scheduled.get("message") or "no node takes it"))
-    container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
+    container: Mapping[str, Any] = _unfinished(status) or next(iter(status.get("containerStatuses") or ()), {})
     found = _container(container, events, said)
     if found is not None:
         return found
@@ -118,6 +124,12 @@ def of_pod(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]], said: st
     if said and said != "ready":
         return of_reason(said)
     return STARTING
+
+
+def _unfinished(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the init container that stands in the way, ``None`` where none does."""
+    waiting = (item for item in status.get("initContainerStatuses") or () if not item.get("ready"))
+    return next(waiting, None)
 
 
 def ready(pod: Mapping[str, Any]) -> bool:
@@ -147,6 +159,13 @@ def of_reason(said: str) -> Cause:
             f"{said}: the audit log takes no records",
             "Look at its volume and keys: space, mount, the Secret of [deploy.secrets].",
             120,
+        )
+    if said in _STORAGE:
+        return Cause(
+            Why.MODEL_STORE,
+            f"{said}: the model cannot be fetched",
+            "Look at [deploy.model_store]: role, place, region; and at the object. It goes on where it ended.",
+            0 if said == "static-credentials" else 120,
         )
     if said in ON_THE_WAY:
         return Cause(Why.STARTING, said)
@@ -253,7 +272,7 @@ def _ended(ended: Mapping[str, Any], restarts: int, said: str) -> Cause:
             0 if restarts else 60,
         )
     tail = f": {text}" if text else ""
-    if said == "golden-mismatch" or said in UNVALIDATED or said in _AUDIT:
+    if said == "golden-mismatch" or said in UNVALIDATED or said in _AUDIT or said in _STORAGE:
         known = of_reason(said)
         return replace(known, text=f"{known.text}; it ended with {code}")
     if code == 3:
