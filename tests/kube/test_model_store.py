@@ -91,7 +91,7 @@ def test_the_yaml_says_from_what_the_volume_and_the_deadline_are_computed(tmp_pa
     written = manifests(release, projects.IMAGE, tmp_path / "k8s")
     text = (written.directory / "base" / "deployment.yaml").read_text()
     assert "the model file has 5 bytes; in steps of 64 MiB" in text
-    assert "1 s to fetch the model at 20 MiB a second" in text
+    assert "1 s to fetch from object storage at 20 MiB a second" in text
 
 
 def test_a_release_that_carries_its_model_fetches_nothing(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ SETTINGS = {
     "tls": projects.TLS,
     "tracing": projects.GATEWAY + projects.COLLECTOR,
     "s3": projects.GATEWAY + projects.S3,
-    "gs": projects.GATEWAY + projects.GCS,
+    "gs": projects.GATEWAY.replace('path = "icu-test"', 'path = "icu-test"\nbackend = "vault"') + projects.GCS,
     "az": projects.GATEWAY + projects.BLOB,
 }
 
@@ -294,6 +294,22 @@ def test_every_file_that_clients_are_judged_by_comes_from_the_store(tmp_path: Pa
     auth, tls = (made[f"ExternalSecret icu-test-{purpose}-keys"]["spec"]["data"] for purpose in ("auth", "tls"))
     assert [item["secretKey"] for item in auth] == ["api-keys.txt", "client-ca.crt", "client-names.txt"]
     assert [item["secretKey"] for item in tls] == ["tls.crt", "tls.key"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "reference"),
+    [
+        ("aws", {"key": "icu-test/api-keys.txt"}),
+        ("vault", {"key": "icu-test", "property": "api-keys-txt"}),
+        ("gcp", {"key": "icu-test-api-keys-txt"}),
+        ("azure", {"key": "icu-test-api-keys-txt"}),
+    ],
+)
+def test_a_key_is_asked_for_under_a_name_that_its_store_takes(tmp_path: Path, backend: str, reference: Any) -> None:
+    deploy = projects.GATEWAY.replace('path = "icu-test"', f'path = "icu-test"\nbackend = "{backend}"')
+    made = _objects(tmp_path, deploy)
+    (data,) = made["ExternalSecret icu-test-auth-keys"]["spec"]["data"]
+    assert data == {"secretKey": "api-keys.txt", "remoteRef": reference}
 
 
 @pytest.mark.parametrize(

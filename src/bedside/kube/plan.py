@@ -201,7 +201,7 @@ class Plan:
     def progress_deadline(self) -> Number:
         """How long a rollout may stand still before it counts as failed."""
         startup, fetch = self.startup_failures * _STARTUP_PERIOD, self.fetch_seconds
-        fetching = f"{fetch} s to fetch the model at {_FETCH_RATE // _MEBI} MiB a second, " if fetch else ""
+        fetching = f"{fetch} s to fetch from object storage at {_FETCH_RATE // _MEBI} MiB a second, " if fetch else ""
         why = f"300 s to pull the image, {fetching}{startup} s to start, {self.min_ready_seconds} s to stay ready"
         return Number(300 + fetch + startup + self.min_ready_seconds, why)
 

@@ -65,7 +65,11 @@ class StoreSection(Section):
     """A store of the External Secrets Operator, already in the cluster."""
 
     kind: Literal["SecretStore", "ClusterSecretStore"] = Field(default="ClusterSecretStore")
-    name: str = Field(description="Name of the store: Secrets Manager, Vault, Google Secret Manager, Key Vault.")
+    name: str = Field(description="Name of the store.")
+    backend: Literal["aws", "vault", "gcp", "azure"] = Field(
+        default="aws",
+        description="What is behind it: Secrets Manager, Vault, Google Secret Manager, Key Vault. Decides names in it.",
+    )
     path: str = Field(description="Key in the store, without the file's name.", examples=["icu-mortality"])
     refresh: str = Field(default="1h", description="How often it is asked.", pattern=r"^[1-9][0-9]*[smh]$")
 

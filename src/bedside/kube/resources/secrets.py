@@ -1,8 +1,9 @@
 """Secrets: which key files a release needs, and the store that they come from. Names alone; never a value."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from bedside.kube.objects import Part, Resource
 from bedside.kube.plan import Plan
@@ -29,6 +30,7 @@ class RemoteReference(Part, frozen=True, kw_only=True):
     """A value in the store."""
 
     key: str
+    property: str | None = None
 
 
 class ExternalSecretData(Part, frozen=True, kw_only=True):
@@ -130,9 +132,27 @@ def _external_secret(plan: Plan, store: StoreSection, item: KeyFiles) -> Externa
             refresh_interval=store.refresh,
             secret_store_ref=StoreReference(kind=store.kind, name=store.name),
             target=ExternalSecretTarget(name=item.secret(plan), creation_policy="Owner"),
-            data=tuple(
-                ExternalSecretData(secret_key=file, remote_ref=RemoteReference(key=f"{store.path}/{file}"))
-                for file in item.files
-            ),
+            data=tuple(ExternalSecretData(secret_key=file, remote_ref=_reference(store, file)) for file in item.files),
         ),
     )
+
+
+def _reference(store: StoreSection, file: str) -> RemoteReference:
+    """Where ``file`` is in the store, under a name that its backend takes.
+
+    Vault keeps several values under one path; a dot in the name of one would be read as a way into it. Google Secret
+    Manager takes letters, digits, hyphens and underscores; Key Vault letters, digits and hyphens.
+    """
+    match store.backend:
+        case "aws":
+            return RemoteReference(key=f"{store.path}/{file}")
+        case "vault":
+            return RemoteReference(key=store.path, property=_hyphens(file))
+        case "gcp" | "azure":
+            return RemoteReference(key=_hyphens(f"{store.path}-{file}"))
+        case _:
+            assert_never(store.backend)
+
+
+def _hyphens(name: str) -> str:
+    return re.sub(r"[^0-9A-Za-z-]", "-", name)
