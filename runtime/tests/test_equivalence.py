@@ -16,8 +16,11 @@ PATIENT = {"age": 63, "temperature": 37.2, "lactate": 1.1, "admission": "Emergen
 CASE = golden.Case("one", ROW, Logistic().predict([ROW.cells])[0])
 
 
-def prove(engine: Predictor, tolerance: float = 1e-9) -> equivalence.Proof:
-    return equivalence.prove(Logistic(), engine, INPUTS, OUTPUT, [CASE], tolerance)
+PLAIN = Output(name="mortality", type="probability", positive=1)
+
+
+def prove(engine: Predictor, tolerance: float = 1e-9, output: Output = OUTPUT) -> equivalence.Proof:
+    return equivalence.prove(Logistic(), engine, INPUTS, output, [CASE], tolerance)
 
 
 def test_an_engine_that_answers_alike_is_proven_on_ten_thousand_inputs_and_the_golden_cases() -> None:
@@ -26,6 +29,7 @@ def test_an_engine_that_answers_alike_is_proven_on_ten_thousand_inputs_and_the_g
         Logistic(), Logistic(), INPUTS, OUTPUT, [CASE], 1e-9, lambda done, count: seen.append((done, count))
     )
     assert (proof.inputs, proof.seed, proof.tolerance, proof.largest_difference) == (10_001, 1, 1e-9, 0.0)
+    assert 0 < proof.borders <= 128
     assert seen[-1] == (10_001, 10_001)
 
 
@@ -56,8 +60,13 @@ def test_a_difference_is_caught_wherever_it_hides(when: str) -> None:
 
 
 def test_a_difference_within_the_tolerance_passes_and_is_recorded() -> None:
-    proof = prove(Changed(-1e-12))
+    proof = prove(Changed(-1e-12), output=PLAIN)
     assert 0 < proof.largest_difference <= 1.0001e-12
+
+
+def test_rounding_that_decides_a_band_is_caught_at_its_edge() -> None:
+    with pytest.raises(EquivalenceFailed, match="input 0 of the borders"):
+        prove(Changed(-1e-12))
 
 
 def test_another_band_is_caught_even_within_the_tolerance() -> None:

@@ -1,232 +1,63 @@
-"""Engines answer as the model itself, or are refused with the reason."""
+"""The proof catches an engine that is wrong, wherever the error lies; and at a border the model itself answers."""
 
 import dataclasses
-import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from cohort import CLASS, DIED, FRAME, MIXED, NUMBERS, PROBABILITY, STAY, VALUE, WARD, rows
-from lightgbm import LGBMClassifier
-from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
+from cohort import DIED, FRAME, MIXED, NUMBERS, PROBABILITY, STAY, WARD
+from engine_cases import NAMES, TOLERANCE, cases, engine_and_native, logistic, mixed
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import ElasticNet, LinearRegression, LogisticRegression, Ridge
-from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
-from sklearn.preprocessing import (
-    FunctionTransformer,
-    MaxAbsScaler,
-    MinMaxScaler,
-    OneHotEncoder,
-    OrdinalEncoder,
-    PolynomialFeatures,
-    RobustScaler,
-    StandardScaler,
-)
-from xgboost import XGBClassifier, XGBRegressor
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
+from xgboost import XGBClassifier
 
-from bedside_runtime import equivalence, golden
-from bedside_runtime.adapters import columns, engines, estimators, folded
-from bedside_runtime.adapters.folding import Unfoldable
-from bedside_runtime.adapters.opened import bind
-from bedside_runtime.adapters.predictor import Predictor
-from bedside_runtime.contract import EngineName, Input, Model, Output, Row, Scalar
+from bedside_runtime import borders, equivalence, golden
+from bedside_runtime.adapters import edges, folded, folding, links
+from bedside_runtime.adapters.features import Unfoldable
+from bedside_runtime.adapters.steps import Declared
+from bedside_runtime.contract import Band, Input, Output, Row, Scalar
 from bedside_runtime.errors import EngineUnsuitable, EquivalenceFailed
 from bedside_runtime.inputs import ValidRow
 
-NAMES = [item.name for item in NUMBERS]
-TOLERANCE = 1e-9
-
-
-logistic = functools.partial(LogisticRegression, max_iter=20_000)
+BANDS = (Band(name="low", below=0.2), Band(name="elevated", below=0.5), Band(name="high"))
+BANDED = Output(name="mortality", type="probability", positive=1, bands=BANDS)
 
 
 @pytest.fixture(autouse=True)
 def _short_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw a tenth: a proof of all takes seconds, and packaging the examples makes it."""
     monkeypatch.setattr(equivalence, "INPUTS", 1_000)
+    monkeypatch.setattr(equivalence, "ALONE", 8)
+    monkeypatch.setattr(borders, "WALKS", 16)
 
 
-def mixed(numbers: Any, categories: Any, model: Any, **more: Any) -> Pipeline:
-    parts = [("numbers", numbers, NAMES), ("ward", categories, ["admission"]), ("flag", "passthrough", ["ventilated"])]
-    return Pipeline([("columns", ColumnTransformer(parts, **more)), ("model", model)])
-
-
-def engine_and_native(
-    name: EngineName, fitted: Any, inputs: Sequence[Input], output: Output
-) -> tuple[Predictor, Predictor]:
-    opened = estimators.Model(fitted)
-    features = columns.match(opened.names, opened.count, inputs)
-    layout = opened.layout(inputs)
-    model = Model(framework="sklearn", format="joblib", artifact="m", features=features, layout=layout)
-    engine = engines.build(name, opened, model, inputs, output)
-    return engine, bind(opened, layout, features, inputs, output, None)
-
-
-def cases(native: Predictor, inputs: Sequence[Input]) -> list[golden.Case]:
-    cells = rows(inputs)[:20]
-    return [golden.Case(str(n), ValidRow(row), native.predict([row])[0]) for n, row in enumerate(cells)]
-
-
-def proven(
-    name: EngineName, fitted: Any, inputs: Sequence[Input], output: Output, tolerance: float = TOLERANCE
-) -> float:
-    engine, native = engine_and_native(name, fitted, inputs, output)
-    proof = equivalence.prove(native, engine, inputs, output, cases(native, inputs), tolerance)
-    assert proof.inputs == equivalence.INPUTS + 20
-    assert equivalence.batch_invariant(engine, rows(inputs))
-    return proof.largest_difference
-
-
-IMPUTERS: list[Callable[[], Any]] = [
-    lambda: SimpleImputer(strategy="median"),
-    lambda: SimpleImputer(strategy="constant", fill_value=-1.5),
-    lambda: SimpleImputer(strategy="most_frequent"),
-]
-SCALERS: list[Callable[[], Any]] = [
-    StandardScaler,
-    lambda: StandardScaler(with_mean=False),
-    lambda: StandardScaler(with_std=False),
-    RobustScaler,
-    MaxAbsScaler,
-    MinMaxScaler,
-    lambda: "passthrough",
-]
-ENCODERS: list[Callable[[], Any]] = [
-    lambda: OneHotEncoder(handle_unknown="ignore"),
-    lambda: OneHotEncoder(drop="first", sparse_output=False),
-    lambda: OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
-    lambda: make_pipeline(OrdinalEncoder(), StandardScaler()),
-    lambda: "drop",
-]
-
-
-@pytest.mark.parametrize(("imputer", "scaler"), list(itertools.product(IMPUTERS, SCALERS)))
-@pytest.mark.parametrize("order", ["impute first", "scale first"])
-def test_folded_numbers_answer_as_the_pipeline(imputer: Any, scaler: Any, order: str) -> None:
-    steps = [imputer(), scaler()] if order == "impute first" else [scaler(), imputer()]
-    fitted = mixed(make_pipeline(*steps), OneHotEncoder(), logistic(C=0.5)).fit(FRAME, DIED)
-    assert proven("folded", fitted, MIXED, PROBABILITY) < 1e-12
-
-
-@pytest.mark.parametrize("encoder", ENCODERS)
-def test_folded_categories_answer_as_the_pipeline(encoder: Any) -> None:
-    fitted = mixed(make_pipeline(SimpleImputer(), StandardScaler()), encoder(), logistic()).fit(FRAME, DIED)
-    assert proven("folded", fitted, MIXED, PROBABILITY) < 1e-12
-
-
-@pytest.mark.parametrize(
-    ("model", "target", "output"),
-    [
-        (logistic(), DIED, PROBABILITY),
-        (logistic(), DIED, None),
-        (logistic(solver="liblinear"), DIED, PROBABILITY),
-        (logistic(), WARD, CLASS),
-        (logistic(), WARD, Output(name="p", type="probability", positive="cardiac")),
-        (logistic(), DIED, Output(name="p", type="class")),
-        (LinearRegression(), STAY, VALUE),
-        (Ridge(), STAY, VALUE),
-        (ElasticNet(), STAY, VALUE),
-    ],
-)
-def test_folded_models_answer_as_they_do(model: Any, target: Any, output: Output | None) -> None:
+def pipeline() -> Any:
     numbers = make_pipeline(SimpleImputer(), StandardScaler())
-    fitted = mixed(numbers, OneHotEncoder(), model).fit(FRAME, target)
-    assert proven("folded", fitted, MIXED, output or Output(name="alive", type="probability", positive=0)) < 1e-9
-
-
-def test_a_pipeline_that_takes_an_array_is_folded() -> None:
-    fitted = make_pipeline(SimpleImputer(), StandardScaler(), logistic()).fit(FRAME[NAMES].to_numpy(), DIED)
-    assert proven("folded", fitted, NUMBERS, PROBABILITY) < 1e-12
-
-
-def test_columns_may_be_chosen_by_place_mask_slice_and_left_to_the_remainder() -> None:
-    chosen = ColumnTransformer(
-        [("a", SimpleImputer(), [0]), ("b", StandardScaler(), slice(1, 2)), ("c", MinMaxScaler(), [False, False, True])]
-    )
-    fitted = make_pipeline(chosen, logistic()).fit(FRAME[NAMES], DIED)
-    assert proven("folded", fitted, NUMBERS, PROBABILITY) < 1e-12
-    left = ColumnTransformer([("a", SimpleImputer(), ["lactate"])], remainder=StandardScaler())
-    fitted = make_pipeline(left, logistic()).fit(FRAME[NAMES], DIED)
-    assert proven("folded", fitted, NUMBERS, PROBABILITY) < 1e-12
-
-
-@pytest.mark.parametrize("kind", [XGBClassifier, LGBMClassifier])
-def test_the_booster_inside_a_wrapper_answers_as_the_wrapper(kind: Any) -> None:
-    quiet = {"verbose": -1} if kind is LGBMClassifier else {}
-    fitted = kind(n_estimators=20, max_depth=3, **quiet).fit(FRAME[NAMES], DIED)
-    assert proven("booster", fitted, NUMBERS, PROBABILITY) <= 1e-12
-
-
-def test_a_regressor_of_boosted_trees_is_asked_directly() -> None:
-    fitted = XGBRegressor(n_estimators=20).fit(FRAME[NAMES], STAY)
-    assert proven("booster", fitted, NUMBERS, VALUE) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("numbers", "reason"),
-    [
-        (PolynomialFeatures(), "PolynomialFeatures is not among"),
-        (FunctionTransformer(np.nan_to_num), "runs a function"),
-        (SimpleImputer(add_indicator=True), "adds indicators"),
-        (make_pipeline(SimpleImputer(), MinMaxScaler(clip=True)), "clips"),
-        (FeatureUnion([("a", SimpleImputer())]), "FeatureUnion"),
-    ],
-)
-def test_what_cannot_be_folded_is_said(numbers: Any, reason: str) -> None:
-    fitted = mixed(numbers, OneHotEncoder(), logistic()).fit(FRAME.fillna(1.0), DIED)
-    with pytest.raises(EngineUnsuitable, match=reason):
-        engine_and_native("folded", fitted, MIXED, PROBABILITY)
-
-
-def test_a_model_that_is_not_linear_is_not_folded() -> None:
-    forest = RandomForestClassifier(5).fit(FRAME[NAMES].fillna(1.0), DIED)
-    with pytest.raises(EngineUnsuitable, match="RandomForestClassifier is not among"):
-        engine_and_native("folded", forest, NUMBERS, PROBABILITY)
-
-
-def test_a_missing_value_that_would_reach_the_model_is_not_folded() -> None:
-    fitted = mixed(StandardScaler(), OneHotEncoder(), logistic()).fit(FRAME.fillna(1.0), DIED)
-    with pytest.raises(EngineUnsuitable, match="a missing value reaches"):
-        engine_and_native("folded", fitted, MIXED, PROBABILITY)
-
-
-def test_a_category_that_the_encoder_refuses_is_not_folded() -> None:
-    wider = tuple(
-        Input(name="admission", type="category", categories=("Elective", "Emergency", "Urgent"))
-        if item.name == "admission"
-        else item
-        for item in MIXED
-    )
-    fitted = mixed(SimpleImputer(), OneHotEncoder(handle_unknown="error"), logistic()).fit(FRAME, DIED)
-    with pytest.raises(EngineUnsuitable, match="refuses values"):
-        engine_and_native("folded", fitted, wider, PROBABILITY)
-
-
-# -- planted errors: the proof must see each of them
-
-
-def terms(engine: Predictor) -> Any:
-    """The sum of a folded logistic engine, to be tampered with."""
-    return engine._answer.__closure__[0].cell_contents  # type: ignore[attr-defined]
+    return mixed(numbers, OneHotEncoder(), logistic(C=0.5)).fit(FRAME, DIED)
 
 
 class Tampered:
-    def __init__(self, change: Callable[[Any], Any], engine: Predictor) -> None:
-        self._sum = change(terms(engine))
+    """A folded logistic engine, one thing of its sum changed."""
+
+    def __init__(self, fitted: Any, change: Callable[[folded.Terms], Callable[[Row], float]]) -> None:
+        followed = folding.pipeline(fitted, [item.name for item in MIXED], MIXED)
+        (terms,) = folded._sums(followed.model, followed.columns, MIXED)
+        self._sum = change(terms)
 
     def predict(self, asked: Sequence[Row]) -> Sequence[Scalar]:
-        return [folded.logistic(self._sum(row)) for row in asked]
+        return [links.logistic(self._sum(row)) for row in asked]
 
 
-def float32(sums: Any) -> Any:
+def float32(sums: folded.Terms) -> folded.Terms:
     narrow = tuple((place, float(np.float32(slope))) for place, slope in sums.lines)
     return dataclasses.replace(sums, lines=narrow)
 
 
-PLANTED: dict[str, Callable[[Any], Any]] = {
+PLANTED: dict[str, Callable[[folded.Terms], Callable[[Row], float]]] = {
     "two inputs swapped": lambda sums: dataclasses.replace(
         sums, lines=tuple((one[0], two[1]) for one, two in zip(sums.lines, reversed(sums.lines), strict=True))
     ),
@@ -235,23 +66,40 @@ PLANTED: dict[str, Callable[[Any], Any]] = {
     "missing taken for zero": lambda sums: dataclasses.replace(
         sums, optional=tuple((place, slope, offset, offset) for place, slope, offset, _ in sums.optional)
     ),
+    "another value for what is missing": lambda sums: dataclasses.replace(
+        sums, optional=tuple((place, slope, offset, missing + 1e-6) for place, slope, offset, missing in sums.optional)
+    ),
     "a category without its coefficient": lambda sums: dataclasses.replace(
         sums, tables=tuple((place, {**table, "Emergency": 0.0}) for place, table in sums.tables)
     ),
+    "two categories swapped": lambda sums: dataclasses.replace(
+        sums,
+        tables=tuple((place, dict(zip(table, reversed(table.values()), strict=True))) for place, table in sums.tables),
+    ),
+    "a bound that ends a line too early": lambda sums: dataclasses.replace(
+        sums,
+        lines=sums.lines[1:],
+        bounded=((sums.lines[0][0], sums.lines[0][1], 0.0, 0.0, -np.inf, 100.0),),
+    ),
+    "a boolean read the other way round": lambda sums: lambda row: sums((*row[:-1], not row[-1])),
 }
 
 
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_error_is_caught_by_the_proof(planted: str) -> None:
-    numbers = make_pipeline(SimpleImputer(), StandardScaler())
-    fitted = mixed(numbers, OneHotEncoder(), logistic(C=0.5)).fit(FRAME, DIED)
+    fitted = pipeline()
     engine, native = engine_and_native("folded", fitted, MIXED, PROBABILITY)
     golden_cases = cases(native, MIXED)
-    assert equivalence.prove(native, engine, MIXED, PROBABILITY, golden_cases, TOLERANCE).inputs
-    wrong = Tampered(PLANTED[planted], engine)
+    right = Tampered(fitted, lambda terms: terms)
+    assert np.allclose(right.predict(_cells(golden_cases)), engine.predict(_cells(golden_cases)), rtol=0, atol=1e-12)
+    wrong = Tampered(fitted, PLANTED[planted])
     few = [case for case in golden_cases if wrong.predict([case.row.cells])[0] == case.expected]
     with pytest.raises((EquivalenceFailed, golden.GoldenMismatch)):
         equivalence.prove(native, wrong, MIXED, PROBABILITY, few or golden_cases, TOLERANCE)
+
+
+def _cells(golden_cases: Sequence[golden.Case]) -> list[Row]:
+    return [case.row.cells for case in golden_cases]
 
 
 def test_an_error_is_caught_by_the_draw_alone() -> None:
@@ -269,6 +117,120 @@ def test_an_error_is_caught_by_the_draw_alone() -> None:
     assert refused.value.exit_code == 1
 
 
+class Tree:
+    """A decision tree walked by hand, with a change to each threshold."""
+
+    def __init__(self, tree: Any, change: Callable[[float], float], *, narrow: bool = True) -> None:
+        self._tree, self._change, self._narrow = tree.tree_, change, narrow
+
+    def predict(self, asked: Sequence[Row]) -> Sequence[Scalar]:
+        return [self._walk(row) for row in asked]
+
+    def _walk(self, row: Row) -> float:
+        tree, node = self._tree, 0
+        while tree.children_left[node] != -1:
+            value = float(row[tree.feature[node]] or 0.0)
+            value = float(np.float32(value)) if self._narrow else value
+            left = value <= self._change(float(tree.threshold[node]))
+            node = tree.children_left[node] if left else tree.children_right[node]
+        return float(tree.value[node][0][0])
+
+
+THRESHOLDS: dict[str, Callable[[Any], Tree]] = {
+    "one value further": lambda tree: Tree(tree, lambda threshold: float(np.nextafter(np.float32(threshold), np.inf))),
+    "moved by a hundred-thousandth": lambda tree: Tree(tree, lambda threshold: threshold + 1e-5),
+    "doubles where the tree takes single precision": lambda tree: Tree(tree, lambda x: x, narrow=False),
+}
+
+
+@pytest.mark.parametrize("planted", THRESHOLDS)
+def test_a_wrong_threshold_is_caught_where_a_draw_would_never_meet_it(planted: str) -> None:
+    inputs = tuple(Input(name=item.name, type="number", valid=(0, 200)) for item in NUMBERS)
+    output = Output(name="stay", type="value")
+    fitted = DecisionTreeRegressor(max_depth=2).fit(FRAME[NAMES].fillna(1.0).to_numpy() + 1 / 3, STAY)
+    right = Tree(fitted, lambda threshold: threshold)
+
+    class Native:
+        def predict(self, asked: Sequence[Row]) -> Sequence[Scalar]:
+            return [float(value) for value in fitted.predict(np.array(asked, dtype=float))]
+
+    one = [golden.Case("one", ValidRow((1.0, 40.0, 100.0)), right.predict([(1.0, 40.0, 100.0)])[0])]
+    assert equivalence.prove(Native(), right, inputs, output, one, TOLERANCE).borders > 0
+    wrong = THRESHOLDS[planted](fitted)
+    with pytest.raises(EquivalenceFailed, match="of the borders"):
+        equivalence.prove(Native(), wrong, inputs, output, one, TOLERANCE)
+
+
+def test_single_precision_is_caught_at_the_edge_of_a_band_even_where_it_is_within_the_tolerance() -> None:
+    fitted = pipeline()
+    _, native = engine_and_native("folded", fitted, MIXED, BANDED)
+    narrow = Tampered(fitted, lambda terms: lambda row: float(np.float32(terms(row))))
+    golden_cases = cases(native, MIXED)
+    with pytest.raises(EquivalenceFailed, match="of the borders"):
+        equivalence.prove(native, narrow, MIXED, BANDED, golden_cases, 1e-5)
+    guarded = edges.AtEdges(narrow.predict, lambda: native, BANDED, 1e-5)
+    proof = equivalence.prove(native, guarded, MIXED, BANDED, golden_cases, 1e-5)
+    assert proof.borders > 0
+    assert 1e-9 < proof.largest_difference < 1e-5
+
+
+class Counted:
+    """A model that counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def predict(self, rows: Sequence[Row]) -> Sequence[Scalar]:
+        self.asked.append(len(rows))
+        return [0.75] * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("value", "asked"), [(0.2, True), (0.2 + 1e-9, True), (0.2 - 1e-9, True), (0.2 + 1e-8, False), (0.9, False)]
+)
+def test_the_model_itself_answers_within_the_tolerance_of_an_edge_and_nowhere_else(value: float, asked: bool) -> None:
+    model = Counted()
+    engine = edges.AtEdges(lambda rows: [value] * len(rows), lambda: model, BANDED, 1e-9)
+    assert engine.predict([(1,), (2,)]) == ([0.75, 0.75] if asked else [value, value])
+    assert model.asked == ([1, 1] if asked else [])
+
+
+def test_a_label_that_a_sum_cannot_tell_is_the_model_s_own() -> None:
+    fitted = make_pipeline(SimpleImputer(), StandardScaler(), logistic()).fit(FRAME[NAMES], WARD)
+    output = Output(name="ward", type="class")
+    engine, native = engine_and_native("folded", fitted, NUMBERS, output)
+    proof = equivalence.prove(native, engine, NUMBERS, output, cases(native, NUMBERS), 0.0)
+    assert proof.borders > 0
+    unguarded = edges.AtEdges(
+        lambda rows: [value or "general" for value in engine._computes(rows)],  # type: ignore[attr-defined]
+        lambda: native,
+        output,
+        0.0,
+    )
+    with pytest.raises(EquivalenceFailed, match="of the borders"):
+        equivalence.prove(native, unguarded, NUMBERS, output, cases(native, NUMBERS), 0.0)
+
+
+def test_the_trees_of_a_booster_are_all_counted() -> None:
+    fitted = XGBClassifier(n_estimators=12, max_depth=2).fit(FRAME[NAMES], DIED)
+    _, native = engine_and_native("booster", fitted, NUMBERS, PROBABILITY)
+
+    class OneLess:
+        def predict(self, asked: Sequence[Row]) -> Sequence[Scalar]:
+            table = np.array(asked, dtype=float)
+            values: list[Scalar] = fitted.get_booster().inplace_predict(table, iteration_range=(0, 11)).tolist()
+            return values
+
+    with pytest.raises((EquivalenceFailed, golden.GoldenMismatch)):
+        equivalence.prove(native, OneLess(), NUMBERS, PROBABILITY, cases(native, NUMBERS)[:1], TOLERANCE)
+
+
 def test_folding_is_refused_for_what_the_author_wrote() -> None:
     with pytest.raises(Unfoldable, match="not scikit-learn's own"):
-        folded.folding.follow(Tampered, ())
+        folding.follow(Tampered.__new__(Tampered), (), Declared(MIXED))
+
+    class Mine(LinearRegression):
+        pass
+
+    with pytest.raises(EngineUnsuitable, match="not scikit-learn's own"):
+        engine_and_native("folded", Mine().fit(FRAME[NAMES].fillna(1.0), STAY), NUMBERS, Output(name="s", type="value"))

@@ -198,12 +198,14 @@ class Proof(_Part, frozen=True, kw_only=True):
 
     Attributes:
         inputs: How many were tried: the golden cases, and a draw across the declared inputs.
+        borders: How many more, each as close to another band or label as doubles can be.
         seed: Of the draw.
         tolerance: Largest absolute difference that passed; the band was always the same.
         largest_difference: Largest absolute difference found.
     """
 
     inputs: int
+    borders: int
     seed: int
     tolerance: float
     largest_difference: float

@@ -1,8 +1,9 @@
 """The proof that an engine answers as the model itself: golden cases, and thousands of inputs across what is declared.
 
 Inputs are drawn from the declared ranges, their ends, the categories and missing values, with a fixed seed; each is
-answered by the engine alone and in batches, and by the model. One difference beyond the tolerance, or one other
-band, and there is no proof.
+answered by the engine alone and in batches, and by the model. Then inputs on the very border between two bands or two
+labels are looked for (see `borders`), where the rounding of another arithmetic would show. One difference beyond the
+tolerance, or one other band, and there is no proof.
 """
 
 import math
@@ -12,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bedside_runtime import golden
+from bedside_runtime import borders, golden
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.contract import Cell, Input, Output, Proof, Row, Scalar
 from bedside_runtime.errors import EquivalenceFailed
@@ -22,7 +23,7 @@ from bedside_runtime.outputs import answer
 INPUTS: Final = 10_000
 SEED: Final = 1
 _BATCHES: Final = (1, 2, 3, 7, 16, 64, 256)
-_ALONE: Final = 64
+ALONE: Final = 64
 """How many inputs the model itself is asked one at a time; it is the slow side."""
 
 _MISSING: Final = 0.2
@@ -68,25 +69,63 @@ def prove(
     golden.replay(cases, output, tolerance, engine)
     rows = [case.row.cells for case in cases] + sample(inputs, cases, INPUTS)
     widest = _Widest()
+    values = _in_batches(native, engine, output, tolerance, rows, widest, on_progress)
+    some = range(0, len(rows), max(1, len(rows) // ALONE))
+    _one_by_one(native, engine, output, tolerance, [rows[index] for index in some], widest, "draw")
+    close = borders.find(native, inputs, output, rows, values, SEED)
+    _one_by_one(native, engine, output, tolerance, close, widest, "borders")
+    if widest.failed:
+        raise EquivalenceFailed(
+            f"the engine answers {widest.failed} of {len(rows) + len(close)} inputs otherwise than the model itself;"
+            f" the largest difference is {widest.difference:g} (tolerance {tolerance:g}), first: {widest.first}"
+        )
+    return Proof(
+        inputs=len(rows),
+        borders=len(close),
+        seed=SEED,
+        tolerance=tolerance,
+        largest_difference=widest.difference,
+    )
+
+
+def _in_batches(
+    native: Predictor,
+    engine: Predictor,
+    output: Output,
+    tolerance: float,
+    rows: Sequence[Row],
+    widest: _Widest,
+    on_progress: Callable[[int, int], None],
+) -> list[Scalar]:
+    """Compare in batches of several sizes, the engine alone too; return what the model answers."""
+    values: list[Scalar] = []
     sizes = random.Random(SEED)  # noqa: S311 - a draw that must be the same again
-    start = 0
-    while start < len(rows):
+    while len(values) < len(rows):
+        start = len(values)
         part = rows[start : start + sizes.choice(_BATCHES)]
         expected, together = native.predict(part), engine.predict(part)
         alone = [engine.predict([row])[0] for row in part]
-        for index, values in enumerate(zip(expected, together, alone, strict=True), start):
-            _compare(widest, index, output, tolerance, *values)
-        start += len(part)
-        on_progress(start, len(rows))
-    for index in range(0, len(rows), max(1, len(rows) // _ALONE)):
-        value = engine.predict([rows[index]])[0]
-        _compare(widest, index, output, tolerance, native.predict([rows[index]])[0], value, value)
-    if widest.failed:
-        raise EquivalenceFailed(
-            f"the engine answers {widest.failed} of {len(rows)} inputs otherwise than the model itself;"
-            f" the largest difference is {widest.difference:g} (tolerance {tolerance:g}), first: {widest.first}"
-        )
-    return Proof(inputs=len(rows), seed=SEED, tolerance=tolerance, largest_difference=widest.difference)
+        for index, three in enumerate(zip(expected, together, alone, strict=True), start):
+            _compare(widest, f"input {index} of the draw", output, tolerance, *three)
+        values += expected
+        on_progress(len(values), len(rows))
+    return values
+
+
+def _one_by_one(
+    native: Predictor,
+    engine: Predictor,
+    output: Output,
+    tolerance: float,
+    rows: Sequence[Row],
+    widest: _Widest,
+    where: str,
+) -> None:
+    """Compare what both answer each row alone, as a lone patient is answered; and the engine for all together."""
+    together = engine.predict(rows) if rows else ()
+    for index, (row, other) in enumerate(zip(rows, together, strict=True)):
+        expected, value = native.predict([row])[0], engine.predict([row])[0]
+        _compare(widest, f"input {index} of the {where}", output, tolerance, expected, other, value)
 
 
 def batch_invariant(predictor: Predictor, rows: Sequence[Row]) -> bool:
@@ -143,14 +182,13 @@ def _number(item: Input, span: tuple[float, float], draw: random.Random) -> floa
 
 
 def _compare(
-    widest: _Widest, index: int, output: Output, tolerance: float, expected: Scalar, together: Scalar, alone: Scalar
+    widest: _Widest, which: str, output: Output, tolerance: float, expected: Scalar, together: Scalar, alone: Scalar
 ) -> None:
     """Take both answers of the engine into account; names the place of an input, never its values."""
     model = answer(output, expected)
-    for raw in (together, alone):
-        given = answer(output, raw)
-        difference = golden.difference(model.value, given.value)
-        widest.difference = max(widest.difference, difference)
-        if difference > tolerance or given.band != model.band:
-            widest.failed += 1
-            widest.first = widest.first or f"input {index} of the draw, {difference:g} apart"
+    given = [answer(output, raw) for raw in (together, alone)]
+    difference = max(golden.difference(model.value, one.value) for one in given)
+    widest.difference = max(widest.difference, difference)
+    if difference > tolerance or any(one.band != model.band for one in given):
+        widest.failed += 1
+        widest.first = widest.first or f"{which}, {difference:g} apart"

@@ -163,7 +163,8 @@ def open_model(found: Contract, files: Mapping[str, bytes], engine: EngineName |
     """
     model = found.model
     code = {path: files[path] for path in model.code}
-    return adapters.open_model(model, found.inputs, found.output, files[model.artifact], code, engine)
+    artifact = files[model.artifact]
+    return adapters.open_model(model, found.inputs, found.output, artifact, code, engine, found.golden.tolerance)
 
 
 def golden_cases(found: Contract, files: Mapping[str, bytes]) -> tuple[golden.Case, ...]:

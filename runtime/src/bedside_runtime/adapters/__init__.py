@@ -32,6 +32,7 @@ def open_model(
     artifact: bytes,
     code: Mapping[str, bytes],
     engine: EngineName | Literal["native"] = "native",
+    tolerance: float = 0.0,
 ) -> Predictor:
     """Build the predictor from bytes that were verified; nothing is read from disk.
 
@@ -42,6 +43,7 @@ def open_model(
         artifact: The artifact's bytes.
         code: The author's modules, path in the release to source, in import order.
         engine: What shall compute.
+        tolerance: How far an answer of another engine than ``native`` may be from the model's own.
 
     Raises:
         EngineUnsuitable: The engine cannot compute this model.
@@ -50,7 +52,7 @@ def open_model(
     transform = authors.install(code).transform()
     opened = _open(model.format, artifact, model.globals)
     if engine != "native":
-        return engines.build(engine, opened, model, inputs, output)
+        return engines.build(engine, opened, model, inputs, output, tolerance)
     return bind(opened, model.layout, model.features, inputs, output, transform)
 
 

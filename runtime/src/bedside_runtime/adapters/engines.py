@@ -7,21 +7,33 @@ order of preference, the fastest first; the order is fixed, so that one release 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bedside_runtime.adapters import estimators, folded, lightgbm, xgboost
-from bedside_runtime.adapters.folding import Unfoldable
+from bedside_runtime.adapters import direct, estimators, folded
+from bedside_runtime.adapters.edges import AtEdges, Computes
+from bedside_runtime.adapters.features import Unfoldable
 from bedside_runtime.adapters.opened import Opened, bind
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.contract import EngineName, Input, Model, Output
 from bedside_runtime.errors import EngineUnsuitable, ModelMismatch
 
 PREFERENCE: Final[tuple[EngineName, ...]] = ("folded", "booster")
+"""No model has two of them: the one that fits is the fastest that there is for it."""
 
 INLINE: Final[frozenset[EngineName]] = frozenset({"folded"})
 """Engines that take microseconds a row and cannot block: they are asked in the event loop itself."""
 
 
-def build(name: EngineName, opened: Opened, model: Model, inputs: Sequence[Input], output: Output) -> Predictor:
+def build(
+    name: EngineName, opened: Opened, model: Model, inputs: Sequence[Input], output: Output, tolerance: float
+) -> Predictor:
     """Return the engine ``name`` for a model that is open.
+
+    Args:
+        name: The engine.
+        opened: The model itself.
+        model: What inspecting it found.
+        inputs: The declared inputs, in the order of a row.
+        output: What it is declared to answer.
+        tolerance: How far an answer may be from the model's own; as close to a band's edge, the model is asked.
 
     Raises:
         EngineUnsuitable: It cannot compute this model; the message says why.
@@ -30,23 +42,26 @@ def build(name: EngineName, opened: Opened, model: Model, inputs: Sequence[Input
         raise _unsuitable(name, "the model's input is made by code of its author")
     if not isinstance(opened, estimators.Model):
         raise _unsuitable(name, "it is stored in its library's own format, and native asks that library directly")
-    estimator = opened.estimator
     try:
-        if name == "folded":
-            return folded.fold(estimator, model.features, inputs, output)
-        return bind(_booster(estimator), "array", model.features, inputs, output, None)
+        computes = _computes(name, opened.estimator, model.features, inputs, output)
     except (Unfoldable, ModelMismatch) as error:
         raise _unsuitable(name, str(error)) from None
+    return AtEdges(
+        computes, lambda: bind(opened, model.layout, model.features, inputs, output, None), output, tolerance
+    )
 
 
-def _booster(estimator: Any) -> Opened:  # noqa: ANN401 - any estimator
-    """Return the booster inside a wrapper, as the adapter of its own library opens it."""
-    library = type(estimator).__module__.split(".")[0]
-    if library == "xgboost":
-        return xgboost.Model(bytes(estimator.get_booster().save_raw("ubj")))
-    if library == "lightgbm":
-        return lightgbm.Model(estimator.booster_.model_to_string().encode())
-    raise Unfoldable(f"{type(estimator).__name__} is no wrapper around a booster")
+def _computes(
+    name: EngineName,
+    estimator: Any,  # noqa: ANN401 - any estimator
+    features: Sequence[str],
+    inputs: Sequence[Input],
+    output: Output,
+) -> Computes:
+    if name == "folded":
+        answer = folded.fold(estimator, features, inputs, output)
+        return lambda rows: [answer(row) for row in rows]
+    return direct.booster(estimator, features, inputs, output)
 
 
 def _unsuitable(name: str, why: str) -> EngineUnsuitable:

@@ -99,6 +99,8 @@ def parts(value: object, seen: set[int] | None = None) -> Iterator[Any]:
         case _ if hasattr(value, "get_params") and hasattr(value, "__dict__"):
             yield value
             yield from parts(vars(value), seen)
+        case _ if type(value).__name__ == "_CalibratedClassifier":  # holds estimators, and is none itself
+            yield from parts(vars(value), seen)
 
 
 def prepare(estimator: object, chosen: Layout) -> None:
@@ -111,6 +113,8 @@ def prepare(estimator: object, chosen: Layout) -> None:
             part.n_jobs = 1
         if type(part).__module__.startswith("xgboost.") and part.__sklearn_is_fitted__():
             part.get_booster().set_param({"nthread": 1})
+            if chosen == "array":  # gblinear has no prediction in place, and compares names that an array has not
+                part.get_booster().feature_names = None
         if chosen == "array":
             vars(part).pop("feature_names_in_", None)
 

@@ -6,28 +6,24 @@ A row is always computed by the same operations in the same order, so no batch c
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from bedside_runtime.adapters import folding
-from bedside_runtime.adapters.estimators import positive_column
-from bedside_runtime.adapters.folding import Column, Unfoldable
+from bedside_runtime.adapters import features, folding, links
+from bedside_runtime.adapters.features import Column, Columns, Line, Unfoldable
+from bedside_runtime.adapters.folding import Followed
 from bedside_runtime.contract import Cell, Input, Output, Row, Scalar
-
-_PROBABILITIES: Final = frozenset({"LogisticRegression", "LogisticRegressionCV"})
-_VALUES: Final = frozenset(
-    {"LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "BayesianRidge"}
-)
 
 Sum: TypeAlias = Callable[[Row], float]
 
 
 @dataclass(frozen=True, slots=True)
-class _Terms:
-    """One linear function of a row: what always counts, lines, lines that may be missing, tables."""
+class Terms:
+    """One linear function of a row: what always counts, lines, lines that may be missing or end, tables."""
 
     constant: float
     lines: tuple[tuple[int, float], ...]
     optional: tuple[tuple[int, float, float, float], ...]
+    bounded: tuple[tuple[int, float, float, float, float, float], ...]
     tables: tuple[tuple[int, Mapping[Cell, float]], ...]
 
     def __call__(self, row: Row) -> float:
@@ -38,105 +34,87 @@ class _Terms:
         for place, slope, offset, missing in self.optional:
             value = row[place]
             total += missing if value is None else slope * value + offset  # type: ignore[operator]
+        for place, slope, offset, missing, low, high in self.bounded:
+            value = row[place]
+            total += missing if value is None else slope * min(max(value, low), high) + offset  # type: ignore[operator]
         for place, table in self.tables:
             total += table[row[place]]
         return total
 
 
-class Folded:
-    """Answers rows by `_Terms`; see ``Predictor``."""
-
-    def __init__(self, answer: Callable[[Row], Scalar]) -> None:
-        self._answer = answer
-
-    def predict(self, rows: Sequence[Row]) -> Sequence[Scalar]:
-        """See ``Predictor``."""
-        return [self._answer(row) for row in rows]
+Answer: TypeAlias = Callable[[Row], Scalar | None]
+"""One row in, its answer out; ``None`` where the model itself has to be asked, see ``links.Link``."""
 
 
-def fold(estimator: Any, features: Sequence[str], inputs: Sequence[Input], output: Output) -> Folded:  # noqa: ANN401
+def fold(estimator: Any, names: Sequence[str], inputs: Sequence[Input], output: Output) -> Answer:  # noqa: ANN401
     """Fold ``estimator``.
 
     Args:
         estimator: A fitted linear model, or a pipeline that ends in one.
-        features: Its features, in its order.
+        names: Its features, in its order.
         inputs: The declared inputs, in the order of a row.
         output: What it is declared to answer.
 
     Raises:
         Unfoldable: It cannot be followed; the message says where.
     """
-    columns = folding.begin(inputs, features)
-    names: Sequence[str] = features
-    while type(estimator).__name__ == "Pipeline":
-        for _, step in estimator.steps[:-1]:
-            columns, names = folding.follow(step, columns, names), ()
-        estimator = estimator.steps[-1][1]
-    name = type(estimator).__name__
-    if not type(estimator).__module__.startswith("sklearn.") or name not in _PROBABILITIES | _VALUES:
-        raise Unfoldable(f"{name} is not among the models that can be folded")
-    if name in _VALUES:
-        return _value(estimator, columns, inputs, output)
-    return _probability(estimator, columns, inputs, output)
+    followed = folding.pipeline(estimator, names, inputs)
+    return _answer(followed, inputs, output)
 
 
-def _value(estimator: Any, columns: Sequence[Column], inputs: Sequence[Input], output: Output) -> Folded:  # noqa: ANN401
-    if output.type != "value" or estimator.coef_.ndim != 1:
-        raise Unfoldable("the model answers several values")
-    return Folded(_terms(estimator.coef_.tolist(), float(estimator.intercept_), columns, inputs))
-
-
-def _probability(estimator: Any, columns: Sequence[Column], inputs: Sequence[Input], output: Output) -> Folded:  # noqa: ANN401
-    classes = estimator.classes_.tolist()
-    sums = [
-        _terms(row, float(constant), columns, inputs)
-        for row, constant in zip(estimator.coef_.tolist(), estimator.intercept_.tolist(), strict=True)
-    ]
-    if output.type == "class":
-        return Folded(_label(sums, classes))
-    place = positive_column(classes, output.positive)
+def _answer(followed: Followed, inputs: Sequence[Input], output: Output) -> Answer:
+    model = followed.model
+    name = type(model).__name__
+    if not folding.is_sklearn(model):
+        raise Unfoldable(f"{name} is not scikit-learn's own")
+    if name == "CalibratedClassifierCV":
+        return _calibrated(followed, inputs, output)
+    link = links.of(model, output)
+    sums = _sums(model, followed.columns, inputs)
     if len(sums) == 1:
         (only,) = sums
-        sign = 1.0 if place == 1 else -1.0
-        return Folded(lambda row: logistic(sign * only(row)))
-    if estimator.solver == "liblinear":
-        raise Unfoldable("one-versus-rest probabilities of several classes are not folded")
-    return Folded(_softmax(sums, place))
+        return lambda row: link((only(row),))
+    return lambda row: link([each(row) for each in sums])
 
 
-def logistic(value: float) -> float:
-    """Return ``1 / (1 + exp(-value))`` without overflow."""
-    if value >= 0.0:
-        return 1.0 / (1.0 + math.exp(-value))
-    grown = math.exp(value)
-    return grown / (1.0 + grown)
+def _calibrated(followed: Followed, inputs: Sequence[Input], output: Output) -> Answer:
+    """CalibratedClassifierCV of linear models: each one's sum through its own curve, then the mean."""
+    parts: list[tuple[Sum, Callable[[float], float]]] = []
+    for part in followed.model.calibrated_classifiers_:
+        ends = folding.pipeline(part.estimator, followed.names, inputs, followed.columns)
+        links.require_decision(ends.model)
+        (total,) = _sums(ends.model, ends.columns, inputs)
+        parts.append((total, links.curve(part)))
+    finish = links.mean_of_calibrated(followed.model, output)
+    return lambda row: finish([curve(total(row)) for total, curve in parts])
 
 
-def _softmax(sums: Sequence[Sum], place: int) -> Callable[[Row], float]:
-    def answer(row: Row) -> float:
-        values = [one(row) for one in sums]
-        largest = max(values)
-        grown = [math.exp(value - largest) for value in values]
-        return grown[place] / sum(grown)
-
-    return answer
+def _sums(model: Any, columns: Columns, inputs: Sequence[Input]) -> list[Terms]:  # noqa: ANN401
+    """Return the linear functions of a model: one, or one a class."""
+    coefficients, constants = links.coefficients(model)
+    return [_terms(row, constant, columns, inputs) for row, constant in zip(coefficients, constants, strict=True)]
 
 
-def _label(sums: Sequence[Sum], classes: Sequence[Scalar]) -> Callable[[Row], Scalar]:
-    if len(sums) == 1:
-        (only,) = sums
-        return lambda row: classes[int(only(row) > 0.0)]
+class _Gathered:
+    """What all columns of a model contribute, gathered by input."""
 
-    def answer(row: Row) -> Scalar:
-        values = [one(row) for one in sums]
-        return classes[values.index(max(values))]
+    def __init__(self) -> None:
+        self.lines: dict[tuple[int, float, float], list[float]] = {}  # to slope, offset, what a missing value adds
+        self.tables: dict[int, dict[Cell, float]] = {}
 
-    return answer
+    def line(self, place: int, line: Line, weight: float, missing: float) -> None:
+        found = self.lines.setdefault((place, line.low, line.high), [0.0, 0.0, 0.0])
+        found[0] += weight * line.slope
+        found[1] += weight * line.offset
+        found[2] += weight * missing
+
+    def table(self, place: int, values: Mapping[Cell, Cell], weight: float) -> None:
+        table = self.tables.setdefault(place, dict.fromkeys(values, 0.0))
+        for cell, value in values.items():
+            table[cell] += weight * features.number(value)
 
 
-def _terms(
-    coefficients: Sequence[float], constant: float, columns: Sequence[Column], inputs: Sequence[Input]
-) -> _Terms:
+def _terms(coefficients: Sequence[float], constant: float, columns: Columns, inputs: Sequence[Input]) -> Terms:
     """Add up what all columns of one input contribute.
 
     Raises:
@@ -144,29 +122,32 @@ def _terms(
     """
     if len(coefficients) != len(columns):
         raise Unfoldable(f"the model takes {len(coefficients)} columns; {len(columns)} reach it")
-    lines: dict[int, list[float]] = {}  # place to slope, offset, what a missing value contributes
-    tables: dict[int, dict[Cell, float]] = {}
+    gathered = _Gathered()
     for weight, column in zip(coefficients, columns, strict=True):
-        scaled = column.scaled(weight, 0.0)
         optional = inputs[column.source].missing == "allow"
-        if scaled.table is not None:
-            table = tables.setdefault(column.source, dict.fromkeys(scaled.table, 0.0))
-            for cell, value in scaled.table.items():
-                found = folding.number(value)
-                if found is None:
-                    raise Unfoldable("a missing value reaches the model")
-                table[cell] += found
-            continue
-        if optional and scaled.missing is None:
+        if _lets_missing_through(column, optional=optional):
             raise Unfoldable("a missing value reaches the model")
-        line = lines.setdefault(column.source, [0.0, 0.0, 0.0])
-        line[0] += scaled.slope
-        line[1] += scaled.offset
-        line[2] += scaled.missing or 0.0
-    required = {place: line for place, line in lines.items() if inputs[place].missing == "reject"}
-    return _Terms(
-        constant + sum(offset for _, offset, _ in required.values()),
-        tuple((place, line[0]) for place, line in required.items()),
-        tuple((place, *line) for place, line in lines.items() if place not in required),  # type: ignore[misc]
-        tuple(tables.items()),
-    )
+        if column.table is not None:
+            gathered.table(column.source, column.table, weight)
+        else:
+            gathered.line(column.source, column.line(), weight, column.missing or 0.0)
+    return _arranged(constant, gathered, inputs)
+
+
+def _lets_missing_through(column: Column, *, optional: bool) -> bool:
+    if column.table is not None:
+        return any(math.isnan(features.number(value)) for value in column.table.values())
+    return optional and (column.missing is None or math.isnan(column.missing))
+
+
+def _arranged(constant: float, gathered: _Gathered, inputs: Sequence[Input]) -> Terms:
+    lines, optional, bounded = [], [], []
+    for (place, low, high), (slope, offset, missing) in gathered.lines.items():
+        if low > -math.inf or high < math.inf:
+            bounded.append((place, slope, offset, missing, low, high))
+        elif inputs[place].missing == "allow":
+            optional.append((place, slope, offset, missing))
+        else:
+            lines.append((place, slope))
+            constant += offset
+    return Terms(constant, tuple(lines), tuple(optional), tuple(bounded), tuple(gathered.tables.items()))

@@ -1,99 +1,92 @@
-"""Folding a linear pipeline into plain arithmetic: every step of it is a function of one input alone.
+"""Following the columns of a fitted pipeline: what the model at its end is handed, as functions of single inputs.
 
-Imputers, scalers, encoders and column transformers are followed column by column; what reaches the linear model is,
-for each column, a straight line over one number or a table over one closed set of values. A line stays a line under
-scaling and a sum of lines over the same input is one line, so the whole pipeline becomes a handful of numbers. What
-cannot be followed is said, never guessed; and what was folded is believed only once it is proven against the
-pipeline itself (see `equivalence`).
+Pipelines, unions and column transformers are walked through here; what a transformer makes of its columns stands in
+`steps`. What was followed is believed only once it is proven against the pipeline itself (see `equivalence`).
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from bedside_runtime.contract import Cell, Input
+from bedside_runtime.adapters import features
+from bedside_runtime.adapters.features import Column, Columns, Unfoldable
+from bedside_runtime.adapters.steps import STEPS, Declared
+from bedside_runtime.contract import Input
 
-UNKNOWN: Final = "refuses values that it was not fitted with, and the declared categories hold one"
-
-
-class Unfoldable(Exception):
-    """A step that cannot be followed; the message names it and holds nothing of a patient."""
+_SEARCHES: Final = frozenset({"GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"})
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column on its way through the pipeline: a function of one input.
+class Followed:
+    """A model at the end of its pipeline.
 
     Attributes:
-        source: Place of the input in a row.
-        slope: A number contributes ``slope * value + offset``.
-        offset: See ``slope``.
-        missing: What a missing value contributes; ``None`` where it is not a number (yet).
-        table: For values out of a closed set: what each contributes; ``None`` for numbers. A value that is still
-            a word maps to itself.
+        model: The last step.
+        columns: What it is handed.
+        sparse: Whether that is a sparse matrix, in which some libraries take a zero for a missing value.
+        names: Names of the columns, where they still are the release's own features.
     """
 
-    source: int
-    slope: float = 1.0
-    offset: float = 0.0
-    missing: float | None = None
-    table: Mapping[Cell, Cell] | None = None
-
-    def scaled(self, slope: float, offset: float) -> "Column":
-        """Return this column, each of its numbers times ``slope`` plus ``offset``."""
-        missing = None if self.missing is None else self.missing * slope + offset
-        if self.table is None:
-            return replace(self, slope=self.slope * slope, offset=self.offset * slope + offset, missing=missing)
-        table = {
-            cell: None if (n := number(value)) is None else n * slope + offset for cell, value in self.table.items()
-        }
-        return replace(self, table=table, missing=missing)
+    model: Any
+    columns: Columns
+    sparse: bool
+    names: Sequence[str]
 
 
-Columns = tuple[Column, ...]
+def pipeline(
+    estimator: Any,  # noqa: ANN401 - any estimator
+    names: Sequence[str],
+    inputs: Sequence[Input],
+    columns: Columns | None = None,
+) -> Followed:
+    """Follow ``estimator`` to the model at its end.
 
-
-def number(value: Cell) -> float | None:
-    """Return a table's value as a number, ``None`` for one that is missing.
+    Args:
+        estimator: A fitted model, or a pipeline that ends in one.
+        names: Its features, in its order.
+        inputs: The declared inputs, in the order of a row.
+        columns: What it is handed, where that no longer is its features.
 
     Raises:
-        Unfoldable: It is a word.
+        Unfoldable: A step cannot be followed; the message says which and why.
     """
-    if isinstance(value, str):
-        raise Unfoldable("words reach a step that computes")
-    return None if value is None else float(value)
+    columns = features.begin(inputs, names) if columns is None else columns
+    declared, known = Declared(inputs), names
+    sparse = False
+    estimator = unwrapped(estimator)
+    while type(estimator).__name__ == "Pipeline":
+        for _, step in estimator.steps[:-1]:
+            columns, known = follow(step, columns, declared, known), ()
+            sparse = is_sparse(step, before=sparse)
+        estimator = unwrapped(estimator.steps[-1][1])
+    return Followed(estimator, columns, sparse, known)
 
 
-def begin(inputs: Sequence[Input], features: Sequence[str]) -> Columns:
-    """Return the columns as the model is handed them, in the model's order."""
-    places = {item.name: place for place, item in enumerate(inputs)}
-    return tuple(_column(places[name], inputs[places[name]]) for name in features)
+def unwrapped(estimator: Any) -> Any:  # noqa: ANN401
+    """Return what a finished search or a frozen estimator asks."""
+    while is_sklearn(estimator):
+        if type(estimator).__name__ in _SEARCHES:
+            estimator = estimator.best_estimator_
+        elif type(estimator).__name__ == "FrozenEstimator":
+            estimator = estimator.estimator
+        else:
+            break
+    return estimator
 
 
-def _column(place: int, item: Input) -> Column:
-    values: tuple[Cell, ...]
-    match item.type:
-        case "number" | "integer":
-            return Column(place)
-        case "boolean":
-            values = (False, True)
-        case _:
-            values = item.categories
-    table: dict[Cell, Cell] = {value: value for value in values}
-    if item.missing == "allow":
-        table[None] = None
-    return Column(place, table=MappingProxyType(table))
+def is_sklearn(step: object) -> bool:
+    """Say whether ``step`` is of a class of scikit-learn itself."""
+    return type(step).__module__.split(".")[0] == "sklearn"
 
 
-def follow(step: Any, columns: Columns, features: Sequence[str] = ()) -> Columns:  # noqa: ANN401 - any estimator
+def follow(step: Any, columns: Columns, declared: Declared, names: Sequence[str] = ()) -> Columns:  # noqa: ANN401
     """Return what ``step`` makes of ``columns``.
 
     Args:
         step: A fitted transformer, or scikit-learn's words ``passthrough`` and ``drop``.
         columns: What it is handed.
-        features: Names of ``columns``, where they still are the model's own features.
+        declared: What the release declares.
+        names: Names of ``columns``, where they still are the model's own features.
 
     Raises:
         Unfoldable: It is none of those that can be followed.
@@ -103,158 +96,82 @@ def follow(step: Any, columns: Columns, features: Sequence[str] = ()) -> Columns
     if isinstance(step, str):
         return ()
     name = type(step).__name__
-    if not type(step).__module__.startswith("sklearn."):
+    if not is_sklearn(step):
         raise Unfoldable(f"{name} is not scikit-learn's own")
-    found = _STEPS.get(name)
+    match name:
+        case "Pipeline":
+            for _, inner in step.steps:
+                columns, names = follow(inner, columns, declared, names), ()
+            return columns
+        case "ColumnTransformer":
+            return _column_transformer(step, columns, declared, names)
+        case "FeatureUnion":
+            return _union(step, columns, declared, names)
+    found = STEPS.get(name)
     if found is None:
         raise Unfoldable(f"{name} is not among the steps that can be folded")
-    return found(step, columns, features)
+    return found(step, columns, declared)
 
 
-def _pipeline(step: Any, columns: Columns, features: Sequence[str]) -> Columns:  # noqa: ANN401
-    for _, inner in step.steps:
-        columns, features = follow(inner, columns, features), ()
-    return columns
+def is_sparse(step: Any, *, before: bool) -> bool:  # noqa: ANN401
+    """Say whether ``step`` hands on a sparse matrix, if what it is handed is one ``before``."""
+    match type(step).__name__:
+        case "ColumnTransformer":
+            return bool(step.sparse_output_)
+        case "OneHotEncoder":
+            return bool(step.sparse_output)
+        case "OrdinalEncoder" | "TargetEncoder":
+            return False
+        case "FeatureUnion":
+            return any(is_sparse(inner, before=before) for _, inner in step.transformer_list)
+        case "Pipeline":
+            for _, inner in step.steps:
+                before = is_sparse(inner, before=before)
+    return before
 
 
-def _column_transformer(step: Any, columns: Columns, features: Sequence[str]) -> Columns:  # noqa: ANN401
+def _column_transformer(step: Any, columns: Columns, declared: Declared, names: Sequence[str]) -> Columns:  # noqa: ANN401
+    weights = step.transformer_weights or {}
     result: list[Column] = []
-    for _, inner, chosen in step.transformers_:
-        places = _places(chosen, len(columns), features)
-        names = [features[place] for place in places] if features else ()
-        result += follow(inner, tuple(columns[place] for place in places), names)
+    for name, inner, chosen in step.transformers_:
+        places = _places(chosen, len(columns), names)
+        kept = [names[place] for place in places] if names else ()
+        made = follow(inner, tuple(columns[place] for place in places), declared, kept)
+        result += [column.then("multiply", float(weights[name])) for column in made] if name in weights else made
     return tuple(result)
 
 
-def _places(chosen: Any, count: int, features: Sequence[str]) -> list[int]:  # noqa: ANN401
+def _union(step: Any, columns: Columns, declared: Declared, names: Sequence[str]) -> Columns:  # noqa: ANN401
+    weights = step.transformer_weights or {}
+    result: list[Column] = []
+    for name, inner in step.transformer_list:
+        made = follow(inner, columns, declared, names)
+        result += [column.then("multiply", float(weights[name])) for column in made] if name in weights else made
+    return tuple(result)
+
+
+def _places(chosen: Any, count: int, names: Sequence[str]) -> list[int]:  # noqa: ANN401
     """Return the places that a column transformer chose: names, places, a slice, a mask, or one of the first two."""
     if isinstance(chosen, (str, int)) and not isinstance(chosen, bool):
         raise Unfoldable("a column transformer hands a step one column without its second dimension")
     if isinstance(chosen, slice):
-        if isinstance(chosen.start or chosen.stop, str):
-            raise Unfoldable("a column transformer chooses by a slice of names")
-        return list(range(count))[chosen]
+        return _sliced(chosen, count, names)
     listed = list(chosen)
     if all(isinstance(item, str) for item in listed):
-        if not set(listed) <= set(features):
+        if not set(listed) <= set(names):
             raise Unfoldable("a column transformer chooses by names that are no longer there")
-        return [features.index(item) for item in listed]
-    if listed and all(type(item).__name__ in ("bool", "bool_", "bool") for item in listed):
+        return [names.index(item) for item in listed]
+    if listed and all(type(item).__name__ in ("bool", "bool_") for item in listed):
         return [place for place, item in enumerate(listed) if item]
     return [int(item) % count for item in listed]
 
 
-def _function(step: Any, columns: Columns, _: Sequence[str]) -> Columns:  # noqa: ANN401
-    if step.func is not None:
-        raise Unfoldable("FunctionTransformer runs a function of the author")
-    return columns  # what `passthrough` becomes when it is fitted
-
-
-def _imputer(step: Any, columns: Columns, _: Sequence[str]) -> Columns:  # noqa: ANN401
-    if step.add_indicator or len(step.statistics_) != len(columns):
-        raise Unfoldable("SimpleImputer adds indicators")
-    missing = step.missing_values
-    is_nan = isinstance(missing, float) and math.isnan(missing)
-    result = []
-    for column, filled in zip(columns, step.statistics_, strict=True):
-        if isinstance(filled, float) and math.isnan(filled):
-            raise Unfoldable("SimpleImputer drops an input that was never measured")
-        if column.table is None:
-            if not is_nan:
-                raise Unfoldable("SimpleImputer takes another number than NaN for a missing one")
-            result.append(replace(column, missing=float(filled)))
-        elif None in column.table.values():
-            if missing is not None:
-                raise Unfoldable("SimpleImputer does not see missing words")
-            value: Cell = filled if isinstance(filled, str) else float(filled)
-            table = {cell: value if was is None else was for cell, was in column.table.items()}
-            result.append(replace(column, table=table))
-        else:
-            result.append(column)
-    return tuple(result)
-
-
-def _standard(step: Any, columns: Columns, _: Sequence[str]) -> Columns:  # noqa: ANN401
-    return _shifted(columns, step.mean_ if step.with_mean else None, step.scale_ if step.with_std else None)
-
-
-def _robust(step: Any, columns: Columns, _: Sequence[str]) -> Columns:  # noqa: ANN401
-    return _shifted(columns, step.center_ if step.with_centering else None, step.scale_ if step.with_scaling else None)
-
-
-def _max_abs(step: Any, columns: Columns, _: Sequence[str]) -> Columns:  # noqa: ANN401
-    return _shifted(columns, None, step.scale_)
-
-
-def _min_max(step: Any, columns: Columns, _: Sequence[str]) -> Columns:  # noqa: ANN401
-    if step.clip:
-        raise Unfoldable("MinMaxScaler clips, which is no straight line")
-    rows = zip(columns, step.scale_, step.min_, strict=True)
-    return tuple(column.scaled(float(slope), float(offset)) for column, slope, offset in rows)
-
-
-def _shifted(columns: Columns, centers: Any, scales: Any) -> Columns:  # noqa: ANN401 - arrays or None
-    centers = [0.0] * len(columns) if centers is None else centers.tolist()
-    scales = [1.0] * len(columns) if scales is None else scales.tolist()
-    rows = zip(columns, centers, scales, strict=True)
-    return tuple(column.scaled(1.0 / scale, -center / scale) for column, center, scale in rows)
-
-
-def _one_hot(step: Any, columns: Columns, _: Sequence[str]) -> Columns:  # noqa: ANN401
-    if step.min_frequency is not None or step.max_categories is not None:
-        raise Unfoldable("OneHotEncoder groups rare categories")
-    result: list[Column] = []
-    dropped = step.drop_idx_ if step.drop_idx_ is not None else [None] * len(columns)
-    for column, categories, left_out in zip(columns, step.categories_, dropped, strict=True):
-        seen = _seen(column, categories.tolist(), "OneHotEncoder", strict=step.handle_unknown == "error")
-        for index in range(len(categories)):
-            if left_out is None or index != left_out:
-                table: dict[Cell, Cell] = {cell: float(place == index) for cell, place in seen.items()}
-                result.append(Column(column.source, table=table))
-    return tuple(result)
-
-
-def _ordinal(step: Any, columns: Columns, _: Sequence[str]) -> Columns:  # noqa: ANN401
-    if step.min_frequency is not None or step.max_categories is not None:
-        raise Unfoldable("OrdinalEncoder groups rare categories")
-    result = []
-    strict = step.handle_unknown == "error"
-    for column, categories in zip(columns, step.categories_, strict=True):
-        seen = _seen(column, categories.tolist(), "OrdinalEncoder", strict=strict)
-        other = None if strict else float(step.unknown_value)
-        if None in categories.tolist() or (other is not None and math.isnan(other)):
-            raise Unfoldable("OrdinalEncoder gives NaN")
-        table: dict[Cell, Cell] = {cell: other if place is None else float(place) for cell, place in seen.items()}
-        result.append(Column(column.source, table=table))
-    return tuple(result)
-
-
-def _seen(column: Column, categories: Sequence[Cell], name: str, *, strict: bool) -> dict[Cell, int | None]:
-    """Return, for each value that the input can take, its place among the encoder's categories."""
-    if column.table is None:
-        raise Unfoldable(f"{name} is handed numbers, which are no closed set")
-    places = {_key(category): place for place, category in enumerate(categories)}
-    found = {cell: places.get(_key(value)) for cell, value in column.table.items()}
-    if strict and None in found.values():
-        raise Unfoldable(f"{name} {UNKNOWN}")
-    return found
-
-
-def _key(value: Cell) -> tuple[bool, Cell]:
-    return isinstance(value, str), value
-
-
-_STEPS: Final[Mapping[str, Callable[[Any, Columns, Sequence[str]], Columns]]] = MappingProxyType(
-    {
-        "Pipeline": _pipeline,
-        "ColumnTransformer": _column_transformer,
-        "FunctionTransformer": _function,
-        "SimpleImputer": _imputer,
-        "StandardScaler": _standard,
-        "RobustScaler": _robust,
-        "MaxAbsScaler": _max_abs,
-        "MinMaxScaler": _min_max,
-        "OneHotEncoder": _one_hot,
-        "OrdinalEncoder": _ordinal,
-    }
-)
+def _sliced(chosen: slice, count: int, names: Sequence[str]) -> list[int]:
+    """Return the places of a slice; one of names holds its last name too, as in pandas."""
+    if not isinstance(chosen.start or chosen.stop, str):
+        return list(range(count))[chosen]
+    if not {item for item in (chosen.start, chosen.stop) if item is not None} <= set(names):
+        raise Unfoldable("a column transformer chooses by names that are no longer there")
+    first = 0 if chosen.start is None else names.index(chosen.start)
+    last = count - 1 if chosen.stop is None else names.index(chosen.stop)
+    return list(range(first, last + 1))[:: chosen.step]

@@ -1,6 +1,7 @@
 """XGBoost boosters stored as JSON or UBJSON, loaded from memory."""
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -35,9 +36,18 @@ def survey(data: bytes) -> Facts:
 
 
 class Model:
-    """A native booster."""
+    """A native booster, or the one inside a wrapper."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, missing: float = math.nan, wrapped: bool = False) -> None:
+        """Load it.
+
+        Args:
+            data: JSON or UBJSON.
+            missing: The number that it takes for a missing value.
+            wrapped: Whether it is asked as its scikit-learn wrapper would: up to the best iteration.
+        """
+        self._missing = missing
+        self._wrapped = wrapped
         library = _library()
         self._booster = library.Booster()
         try:
@@ -75,15 +85,20 @@ class Model:
         return boosters.ask(_kind(objective), classes, self._raw(), output, objective)
 
     def _raw(self) -> Ask:
-        booster, rounds = self._booster, self._rounds()
+        booster, rounds, missing = self._booster, self._rounds(), self._missing
+        if self._config["gradient_booster"]["name"] == "gblinear":  # which has no prediction in place
+            matrix = _library().DMatrix
+            return lambda values: boosters.array(
+                booster.predict(matrix(values, missing=missing, nthread=1), validate_features=False)
+            )
         return lambda values: boosters.array(
-            booster.inplace_predict(values, iteration_range=rounds, validate_features=False)
+            booster.inplace_predict(values, iteration_range=rounds, missing=missing, validate_features=False)
         )
 
     def _rounds(self) -> tuple[int, int]:
         """Return the trees that count: as the wrapper does where the wrapper saved the file, else all."""
         attributes = self._booster.attributes()
-        if "scikit_learn" in attributes and "best_iteration" in attributes:
+        if (self._wrapped or "scikit_learn" in attributes) and "best_iteration" in attributes:
             return 0, int(attributes["best_iteration"]) + 1
         return 0, 0
 
