@@ -78,7 +78,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     names = ", ".join(contender.name for contender in FIELD)
     parser.add_argument("--prepare", action="store_true", help="make environments and releases, and measure nothing")
-    parser.add_argument("--rounds", type=int, default=3, help="how often the whole field takes its turn")
+    parser.add_argument("--rounds", type=int, default=2, help="how often the whole field takes its turn")
     parser.add_argument("--seconds", type=int, default=2, help="how long each load runs")
     parser.add_argument("--warm", type=int, default=1, help="how long a load runs before, unmeasured")
     parser.add_argument("--quick", action="store_true", help="one round, one second a load, a part of the field")

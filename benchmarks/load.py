@@ -15,6 +15,10 @@ class LoadToolMissing(Exception):
     """wrk is not installed."""
 
 
+class LoadFailed(Exception):
+    """wrk could not ask a server, or said nothing that can be read."""
+
+
 class Load(Struct, frozen=True):
     """What wrk measured; times in microseconds.
 
@@ -64,9 +68,14 @@ def run(url: str, bodies: Path, connections: int, seconds: float) -> Load:
         bodies: JSON documents, one a line; they are sent in turn.
         connections: As many requests are always on their way.
         seconds: Whole seconds.
+
+    Raises:
+        LoadFailed: Nothing was measured.
     """
     how = ("-t1", f"-c{connections}", f"-d{round(seconds)}s", "--latency", "-s", str(SCRIPT))
-    done = subprocess.run(["wrk", *how, url, "--", str(bodies)], capture_output=True, text=True, check=True)
+    done = subprocess.run(["wrk", *how, url, "--", str(bodies)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LoadFailed(f"wrk ended with {done.returncode}")
     return parse(done.stdout)
 
 

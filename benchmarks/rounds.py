@@ -76,7 +76,7 @@ def measured(
             on_turn(f"round {round_ + 1} of {plan.rounds}: {contender.name}, {workload.name}")
             try:
                 yield _run(plan, contender, workload, models[workload.name], round_)
-            except (DidNotStart, WrongAnswer) as error:
+            except (DidNotStart, WrongAnswer, load.LoadFailed) as error:
                 out.add(who)
                 _keep(plan, *who)
                 yield Failure(*who, f"{type(error).__name__}: {error}")
@@ -102,8 +102,8 @@ def _model(plan: Plan, workload: Workload) -> Path:
 def _run(plan: Plan, contender: Contender, workload: Workload, model: Path, round_: int) -> Run:
     # 1. Make what is needed, outside of all that is timed.
     # 2. Start; ask until the answer is right.
-    # 3. Every answer is right.
-    # 4. Warm, then each load; disturbed ones again.
+    # 3. Warm; every answer is right, and nothing of the warming waits any more.
+    # 4. Each load; disturbed ones again.
     # 5. Weigh; every answer is still right.
     place = _place(plan, workload, model)
     command = contender.command(place)  # 1
@@ -113,9 +113,9 @@ def _run(plan: Plan, contender: Contender, workload: Workload, model: Path, roun
     with processes.running(command, place.port, contender.path, place.scratch / "server.log") as server:  # 2
         _await(server, contender, workload)
         start_seconds = time.monotonic() - began
-        _check(server, contender, workload)  # 3
-        load.run(_url(server), bodies, max(plan.connections), plan.warm_seconds)  # 4
-        points = tuple(_undisturbed(plan, server, bodies, connections) for connections in plan.connections)
+        load.run(_url(server), bodies, max(plan.connections), plan.warm_seconds)  # 3
+        _check(server, contender, workload)
+        points = tuple(_undisturbed(plan, server, bodies, connections) for connections in plan.connections)  # 4
         memory = server.memory()  # 5
         _check(server, contender, workload)
     return Run(workload.name, contender.name, round_, round(start_seconds, 3), memory, points)

@@ -42,6 +42,13 @@ def test_good_answers_and_refusals_are_told_apart(url: str, tmp_path: Path) -> N
     assert found.per_second == pytest.approx(found.requests, rel=0.5)
 
 
+def test_a_server_that_is_not_there_is_no_measurement(tmp_path: Path) -> None:
+    bodies = tmp_path / "bodies"
+    bodies.write_text("{}\n")
+    with pytest.raises(load.LoadFailed, match="wrk ended with 1"):
+        load.run("http://127.0.0.1:1/", bodies, connections=1, seconds=1)
+
+
 def test_refused_answers_are_no_good_ones() -> None:
     said = (
         'Running\n\n{"requests": 100, "microseconds": 2000000, "refused": 40, "broken": 1, '

@@ -29,7 +29,7 @@ class Running:
             self.child = subprocess.Popen([sys.executable, str(CHILD), json.dumps(asked)], stderr=stderr)
 
     def wait_for(self, event: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             for line in self.log.read_text().splitlines():
                 if line.startswith("{") and (found := json.loads(line))["event"] == event:
