@@ -41,7 +41,7 @@ PAGE = ROOT / "docs" / "benchmarks-images.md"
 TABLE = ROOT / "docs" / "benchmarks" / "images.md"
 RESULTS = HERE / "results.json"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-PEERS = ("bentoml==1.4.40", "mlflow==3.7.0", "joblib==1.6.0", "pandas", "scikit-learn==1.9.1", "fastapi", "uvicorn")
+PEERS = ("bentoml==1.4.40", "mlflow==3.17.2", "joblib==1.6.0", "pandas", "scikit-learn==1.9.1", "fastapi", "uvicorn")
 COLUMNS = (
     "image",
     "cold, s",
@@ -161,15 +161,26 @@ def main() -> int:
         with built.containers(work / "containers") as variables, built.registry(work / "registry") as registry:
             os.environ.update(variables)
             workshop = Workshop(work, registry)
-            for name in wanted:
-                started = time.monotonic()
-                row = getattr(workshop, name)()
-                _keep(name, row, _facts(time.monotonic() - started))
-                print(f"{name}: {row}", file=sys.stderr)
+            failed = [name for name in wanted if not _measured(name, workshop)]
     finally:
         shutil.rmtree(work, ignore_errors=True)
     print(f"written: {PAGE}")
-    return 0
+    if failed:
+        print(f"not built: {', '.join(failed)}; what they said stands above", file=sys.stderr)
+    return 4 if failed else 0
+
+
+def _measured(name: str, workshop: Workshop) -> bool:
+    """Measure a row and keep it; whether that worked."""
+    started = time.monotonic()
+    try:
+        row: Row = getattr(workshop, name)()
+    except subprocess.CalledProcessError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return False
+    _keep(name, row, _facts(time.monotonic() - started))
+    print(f"{name}: {row}", file=sys.stderr)
+    return True
 
 
 def _facts(seconds: float) -> Facts:
