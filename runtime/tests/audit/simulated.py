@@ -102,6 +102,9 @@ class SimulatedDisk:
 
 def _remains(inode: Inode) -> Iterator[bytes]:
     data, synced = bytes(inode.data), inode.synced
+    if synced == len(data):
+        yield data
+        return
     bounds = [synced, *range(synced // SECTOR * SECTOR + SECTOR, len(data), SECTOR), len(data)]
     sectors = [data[start:end] for start, end in itertools.pairwise(bounds)]
     for count in range(len(sectors) + 1):
