@@ -111,7 +111,9 @@ def test_what_the_init_container_fetched_is_what_the_server_answers_with(elsewhe
 
 
 def test_a_volume_with_anything_else_in_it_is_no_release(elsewhere: Elsewhere, volume: Path) -> None:
-    (volume / ".icu.joblib.part").write_bytes(MODEL[: len(MODEL) // 2])
+    part = volume / ".icu.joblib.part"
+    part.write_bytes(MODEL[: len(MODEL) // 2])
+    os.chown(part, 10001, 10001)  # as a container that was killed leaves it
     assert verify(elsewhere, volume).returncode == 3
     assert len(MODEL) < CHUNK
     assert json.loads(fetch(elsewhere, volume).stdout)["kept"] == len(MODEL) // 2
