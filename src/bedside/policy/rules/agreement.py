@@ -47,7 +47,7 @@ def _unheard(picture: Picture, container: Container, port: Node) -> bool:
     if port.number is None:
         return True
     return any(
-        built.node is container.node and _listens_on(built, image) not in (None, port.text)
+        built.node is container.node and listens_on(built, image) not in (None, port.text)
         for built, image in built(picture)
     )
 
@@ -180,16 +180,7 @@ def _mounts_metrics(picture: Picture) -> bool:
     return any(dotted(call.func).endswith(names) for app in picture.applications for call in app.calls)
 
 
-def listening_port(picture: Picture) -> Iterator[Hit]:
-    """The port that the image's command listens on is the port that the pod declares."""
-    for container, image in built(picture):
-        port = _listens_on(container, image)
-        if port is not None and container.ports and port not in container.ports:
-            where = place(container.node.at("ports"))
-            yield Hit(where, f"{container.title} declares no port {port}, where the command of {image.path} listens")
-
-
-def _listens_on(container: Container, image: Dockerfile) -> str | None:
+def listens_on(container: Container, image: Dockerfile) -> str | None:
     """The port that the image's own command names; ``None`` where the pod has a command of its own or none is named."""
     command = None if container.node.at("command") or container.node.at("args") else image.start_command()
     if command is None or not command.has("uvicorn", "hypercorn", "gunicorn", "flask", "python", "fastapi"):
@@ -358,6 +349,7 @@ def _load_times(picture: Picture, container: Container) -> Iterator[tuple[float,
 
 def grace_period(picture: Picture) -> Iterator[Hit]:
     """A grace period that preStop alone uses up ends in SIGKILL with answers on the way."""
+    started = {id(container.node): image.start_command() for container, image in built(picture)}
     for pod in picture.pods:
         grace = pod.spec.at("terminationGracePeriodSeconds").number
         available = 30 if grace is None else grace
@@ -366,16 +358,25 @@ def grace_period(picture: Picture) -> Iterator[Hit]:
             sleep = hook.at("sleep", "seconds").number or seconds_of_sleep(
                 tuple(item.text for item in hook.at("exec", "command").items())
             )
-            needed = sleep + (_drain(container) if sleep else 0)
+            command = started.get(id(container.node))
+            needed = sleep + _drain(container, command.words if command is not None else ())
             if sleep and needed >= available:
                 message = f"{container.title} has {available} s to stop, of which preStop and draining take {needed} s"
                 yield Hit(place(pod.spec.at("terminationGracePeriodSeconds")), message)
 
 
-def _drain(container: Container) -> int:
+_DRAINING = re.compile(r"--(?:timeout-graceful-shutdown|graceful-timeout|exit-timeout-secs)[= ](\d{1,6})(?!\S)")
+"""How long uvicorn, hypercorn, gunicorn and Triton wait for requests."""
+
+
+def _drain(container: Container, usual: tuple[str, ...]) -> int:
     """Seconds that the server itself waits for requests, where a variable or option says so."""
     entry = container.environment.get("GRACEFUL_TIMEOUT") or container.environment.get("DRAIN_SECONDS")
-    return (entry.at("value").number or 0) if entry is not None else 0
+    if entry is not None:
+        return entry.at("value").number or 0
+    own = tuple(item.text for name in ("command", "args") for item in container.node.at(name).items())
+    found = _DRAINING.search(" ".join(own or usual))
+    return int(found[1]) if found else 0
 
 
 def required_variables(picture: Picture) -> Iterator[Hit]:

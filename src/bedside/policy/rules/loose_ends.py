@@ -9,6 +9,7 @@ from bedside.policy.kustomize.kustomization import FILES
 from bedside.policy.picture import Picture, together
 from bedside.policy.place import Hit
 from bedside.policy.rules.references import config_references
+from bedside.policy.yamltree import Node
 
 
 def unmounted_volumes(picture: Picture) -> Iterator[Hit]:
@@ -95,10 +96,21 @@ def closed_to_entry(picture: Picture) -> Iterator[Hit]:
         ]
         near = [item for item in picture.of("NetworkPolicy") if together(item, pod.owner)]
         aimed = [item for item in near if any(selects(item.spec.at("podSelector"), one.labels) for one in picture.pods)]
-        opened = any(item.spec.at("ingress").items() for item in governing) or len(aimed) < len(near)
+        rules = [rule for item in governing for rule in item.spec.at("ingress").items()]
+        opened = any(_lets_in(picture, rule, pod) for rule in rules) or len(aimed) < len(near)
         if id(pod) in picture.entered and governing and not opened and not picture.of("CiliumNetworkPolicy"):
             where = governing[0]
             yield Hit(where.place, f"{where.title} keeps out what the entry point sends to {pod.owner.title}")
+
+
+def _lets_in(picture: Picture, rule: Node, pod: Pod) -> bool:
+    """Whether a rule opens a port that the pod has: a policy means the pod's port, never that of its Service."""
+    asked = rule.at("ports").items()
+    there = {port for container in pod.containers for port in container.ports}
+    for service in picture.of("Service"):
+        if any(one is pod for one in picture.selected(service)):
+            there |= {(port.at("targetPort") or port.at("port")).text for port in service.spec.at("ports").items()}
+    return not asked or any(not one.at("port") or one.at("endPort") or one.at("port").text in there for one in asked)
 
 
 def _directions(policy: KubeObject) -> set[str]:
