@@ -3,8 +3,12 @@ PYTHON ?= python3
 UV     := .tools/bin/uv
 RUN    := .venv/bin
 
+noted = | tee $(or $(wildcard .tests),/dev)/$(if $(wildcard .tests),$(1).log,null)   # what `test` ends with
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-runtime test-tools faults test-cluster load bench bench-quick bench-audit bench-image bench-check check fix lock docs clean
+.PHONY: help setup demo test test-runtime test-tools test-containers test-load faults test-cluster load bench bench-quick bench-audit bench-image bench-check check fix lock docs clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,13 +18,23 @@ setup: .venv/.ready .venv-runtime/.ready  ## Make .venv with the bedside command
 demo: setup  ## Package, serve and ask the ICU example, then see a flipped byte refused
 	@$(RUN)/python examples/demo.py
 
-test: setup check test-runtime test-tools  ## Every check and every test that this machine can run
+test: setup check  ## Every check and every test that this machine can run
+	@rm -rf .tests && mkdir .tests; status=0; \
+	$(MAKE) --no-print-directory -k -j2 -Oline test-containers test-runtime test-tools || status=$$?; \
+	$(MAKE) --no-print-directory test-load || status=$$?; \
+	grep -hE "^(FAILED|ERROR) " .tests/*.log; tail -qn 1 .tests/*.log; exit $$status
 
 test-runtime: setup  ## The runtime's tests, in an environment that holds only the runtime
-	.venv-runtime/bin/python -m pytest runtime/tests
+	.venv-runtime/bin/python -m pytest runtime/tests $(call noted,runtime)
 
-test-tools: setup  ## All tests, with the model libraries present
-	$(RUN)/python -m pytest
+test-tools: setup  ## All tests with the model libraries present, but those of containers and of load
+	$(RUN)/python -m pytest -m "not (containers or podman or load)" $(call noted,tools)
+
+test-containers: setup  ## The tests that build images and run them: one process, so that they share what is built
+	$(RUN)/python -m pytest tests -m "containers or podman" $(call noted,containers)
+
+test-load: setup  ## Overload, slow clients and rolling restarts, in short: alone on the machine
+	$(RUN)/python -m pytest tests/load $(call noted,load)
 
 faults: setup  ## The long form of every fault test: kill -9, injected system calls, power cuts, every flipped bit
 	BEDSIDE_FAULTS=long $(RUN)/python -m pytest tests/faults runtime/tests/audit --timeout 7200

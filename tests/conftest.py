@@ -15,7 +15,21 @@ from tests.built import Image, Registry
 from bedside_runtime.contract import Contract
 
 RUNTIME_TESTS = Path(__file__).parents[1] / "runtime" / "tests"
+RUNNING_IMAGES = Path(__file__).parent / "containers"
 sys.path[:0] = [str(RUNTIME_TESTS), str(RUNTIME_TESTS / "serve")]
+
+
+OF_IMAGES = {"distroless", "slim", "bases_registry", "podman", "docker", "icu_release", "icu_image"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for an image of this session: `make test` runs it in one process, so that it is built once."""
+    for item in items:
+        if OF_IMAGES & set(getattr(item, "fixturenames", ())) or RUNNING_IMAGES in item.path.parents:
+            item.add_marker(pytest.mark.containers)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(1200))  # the first one makes bases, a release and images
 
 
 @pytest.fixture(scope="session")
