@@ -5,6 +5,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from cohort import DIED, FRAME, MIXED, NUMBERS, rows
 from engine_cases import NAMES, TOLERANCE, cases, engine_and_native, logistic, mixed
@@ -136,8 +137,9 @@ class Drifting:
 
 def test_an_engine_of_the_loop_whose_bits_depend_on_the_batch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(equivalence, "INPUTS", 100)
-    engine, native = both("folded", FITTED["linear"], MIXED)
-    found = contract(inputs=MIXED, output=OUTPUT)
+    output = msgspec.structs.replace(OUTPUT, bands=())  # at the edge of a band the last bits are found first
+    engine, native = engine_and_native("folded", FITTED["linear"], MIXED, output)
+    found = contract(inputs=MIXED, output=output)
     few = cases(native, MIXED)
     table = rows(MIXED)[:20]
     proven = proving._proven("folded", native, engine, found, few, table, lambda *_: None)
