@@ -3,7 +3,7 @@ import json
 import msgspec
 import pytest
 
-from bedside_runtime.contract import Contract, decode, encode
+from bedside_runtime.contract import Contract, Converted, Engine, decode, encode
 from bedside_runtime.errors import ContractInvalid
 from contracts import contract
 
@@ -15,6 +15,13 @@ def changed(**changes: object) -> bytes:
 
 def test_a_contract_survives_its_own_bytes() -> None:
     assert decode(encode(contract())) == contract()
+
+
+def test_only_the_contract_of_a_converted_model_has_a_key_for_it() -> None:
+    assert "converted" not in json.loads(encode(contract()))["engine"]
+    engine = Engine(name="onnx", converted=Converted(path="engine/model.onnx", converters={}, opsets={"ai.onnx": 17}))
+    with_one = msgspec.structs.replace(contract(), engine=engine)
+    assert decode(encode(with_one)) == with_one
 
 
 def test_equal_contracts_have_equal_bytes() -> None:

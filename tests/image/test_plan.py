@@ -53,6 +53,18 @@ def test_a_new_model_changes_the_last_layer_alone(released: Contract) -> None:
     assert same == [True, True, True, True, False]
 
 
+def test_a_converted_model_lies_beside_the_model_and_its_library_is_compiled(released: Contract) -> None:
+    graph = seam.File(path="engine/model.onnx", sha256="0" * 64, size=1)
+    engine = seam.Engine(name="onnx", converted=seam.Converted(path=graph.path, converters={}, opsets={}))
+    plan = planned(msgspec.structs.replace(released, files=(*released.files, graph), engine=engine))
+    layers = {layer.name: layer for layer in plan.layers}
+    assert isinstance(layers["model"], Copied)
+    assert graph in layers["model"].files
+    assert isinstance(layers["bytecode"], Compiled)
+    assert "onnxruntime" in layers["bytecode"].modules
+    assert "onnxruntime" not in plans.imported(released)
+
+
 def test_every_file_of_the_release_is_in_exactly_one_layer(released: Contract) -> None:
     copied = [item.path for layer in planned(released).layers if isinstance(layer, Copied) for item in layer.files]
     assert sorted(copied) == sorted([*(item.path for item in released.files), "contract.json"])

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 
 from bedside_runtime import contract, environment, loading, signature, signing_key
 from bedside_runtime.__main__ import main
-from bedside_runtime.contract import Contract, File, Golden, Model, Serve
+from bedside_runtime.contract import Contract, Converted, Engine, File, Golden, Model, Serve
 from bedside_runtime.errors import (
     BedsideRuntimeError,
     EnvironmentMismatch,
@@ -162,6 +162,13 @@ def test_a_file_that_is_used_without_a_digest_is_refused(release: Path, path: st
     seal(release, msgspec.structs.replace(before, files=files))
     with pytest.raises(IntegrityError, match=f"{path} is used, and no digest"):
         loading.load(release)
+
+
+def test_a_converted_model_that_is_used_without_a_digest_is_refused(tmp_path: Path) -> None:
+    graph = Converted(path="engine/model.onnx", converters={}, opsets={})
+    written(tmp_path / "r", engine=Engine(name="onnx", converted=graph))
+    with pytest.raises(IntegrityError, match=r"engine/model\.onnx is used, and no digest"):
+        loading.load(tmp_path / "r")
 
 
 def test_golden_cases_that_went_missing_are_counted(release: Path) -> None:

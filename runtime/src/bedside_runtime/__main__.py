@@ -18,7 +18,7 @@ from bedside_runtime import adapters, bytecode, environment, loading, proving
 from bedside_runtime.adapters import engines
 from bedside_runtime.audit import reading
 from bedside_runtime.audit.verify import EXIT_CODES
-from bedside_runtime.contract import DownloadRequest, InspectionRequest
+from bedside_runtime.contract import ConversionRequest, DownloadRequest, InspectionRequest
 from bedside_runtime.errors import BedsideRuntimeError, ContractInvalid, LibraryMissing
 from bedside_runtime.fetching import artifact
 from bedside_runtime.inputs import compile_inputs
@@ -88,6 +88,15 @@ def _choose_engine(arguments: argparse.Namespace) -> None:
 
 def _progress(name: str, done: int, count: int) -> None:
     print(json.dumps({"step": name, "done": done, "of": count}), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _convert(_: argparse.Namespace) -> None:
+    """ConversionRequest on stdin: write the model as ONNX; what did it on stdout."""
+    asked = _decoded(sys.stdin.buffer.read(), ConversionRequest)
+    target = Path(asked.target)
+    data, converted = adapters.convert(asked.model, f"{target.parent.name}/{target.name}")
+    target.write_bytes(data)
+    _say(msgspec.to_builtins(converted))
 
 
 def _download(_: argparse.Namespace) -> None:
@@ -198,6 +207,7 @@ def _audit_verify(arguments: argparse.Namespace) -> None:
 SUBCOMMANDS: dict[str, tuple[str, Action]] = {
     "inspect": ("find out what a model file is (InspectionRequest on stdin)", _inspect),
     "answer": ("ask a model file (a request and rows on stdin)", _answer),
+    "convert": ("convert a model file to ONNX (ConversionRequest on stdin)", _convert),
     "download": ("bring a model file from object storage (DownloadRequest on stdin)", _download),
     "fetch": ("bring the model file of a release from object storage", _fetch),
     "verify": ("load a release and replay its golden cases", _verify),
@@ -229,7 +239,8 @@ def _parser() -> argparse.ArgumentParser:
                 help="public key in PEM that contract.sig must be signed with; BEDSIDE_RELEASE_KEY by default",
             )
         if name == "choose-engine":
-            verb.add_argument("--engine", choices=["native", "auto", *engines.PREFERENCE], default="auto")
+            known = ["native", "auto", *engines.PREFERENCE, *engines.NAMED]
+            verb.add_argument("--engine", choices=known, default="auto")
         if name == "serve":
             verb.add_argument(
                 "--local", action="store_true", help="on this machine: authenticates nobody, ends at once"

@@ -190,7 +190,7 @@ class Environment(_Part, frozen=True, kw_only=True):
     distributions: dict[str, str]
 
 
-EngineName: TypeAlias = Literal["folded", "booster"]
+EngineName: TypeAlias = Literal["folded", "booster", "onnx"]
 
 
 class Proof(_Part, frozen=True, kw_only=True):
@@ -211,6 +211,20 @@ class Proof(_Part, frozen=True, kw_only=True):
     largest_difference: float
 
 
+class Converted(_Part, frozen=True, kw_only=True):
+    """The model in another form, written when the release was packaged, for the engine that reads it.
+
+    Attributes:
+        path: Of the file in the release.
+        converters: What wrote it, distribution to version.
+        opsets: The operator sets that it uses, domain to version.
+    """
+
+    path: str
+    converters: dict[str, str]
+    opsets: dict[str, int]
+
+
 class Engine(_Part, frozen=True, kw_only=True):
     """What computes the answers.
 
@@ -219,11 +233,13 @@ class Engine(_Part, frozen=True, kw_only=True):
         proof: ``None`` for ``native``.
         batch_invariant: Whether a case gets the same bits alone and in any batch. Where it does not, the engine's
             arithmetic sums a batch in another order; the golden cases hold either way.
+        converted: What the engine ``onnx`` reads; no other engine's contract has the key.
     """
 
     name: EngineName | Literal["native"] = "native"
     proof: Proof | None = None
     batch_invariant: bool = False
+    converted: Converted | msgspec.UnsetType = msgspec.UNSET
 
 
 AuthMethod: TypeAlias = Literal["none", "api-key", "jwt", "mtls"]
@@ -403,6 +419,13 @@ class InspectionRequest(_Part, frozen=True, kw_only=True):
     code: tuple[str, ...]
     inputs: tuple[Input, ...]
     output: Output
+
+
+class ConversionRequest(_Part, frozen=True, kw_only=True):
+    """What packaging asks to be converted to ONNX, where the converters are installed. ``target`` is absolute."""
+
+    model: InspectionRequest
+    target: str
 
 
 class Inspection(_Part, frozen=True, kw_only=True):

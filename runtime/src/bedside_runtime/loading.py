@@ -164,7 +164,8 @@ def open_model(found: Contract, files: Mapping[str, bytes], engine: EngineName |
     model = found.model
     code = {path: files[path] for path in model.code}
     artifact = files[model.artifact]
-    return adapters.open_model(model, found.inputs, found.output, artifact, code, engine, found.golden.tolerance)
+    graph = files[found.engine.converted.path] if found.engine.converted else None
+    return adapters.open_model(model, found.inputs, found.output, artifact, code, engine, found.golden.tolerance, graph)
 
 
 def golden_cases(found: Contract, files: Mapping[str, bytes]) -> tuple[golden.Case, ...]:
@@ -214,6 +215,7 @@ def _compare(expected: Contract, files: dict[str, bytes], *, apart: frozenset[st
     """Compare the exact set of files, their sizes and digests; every difference is named."""
     recorded = {item.path: item for item in expected.files if item.path not in apart}
     used = {expected.model.artifact, *expected.model.code, expected.golden.path} - apart
+    used |= {expected.engine.converted.path} if expected.engine.converted else set()
     found = [f"{path} is used, and no digest is recorded for it" for path in used - recorded.keys()]
     found += [f"{path} is missing" for path in recorded.keys() - files.keys()]
     found += [f"{path} is not part of the release" for path in files.keys() - recorded.keys() - _UNCOVERED]

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from bedside_runtime import equivalence, golden, loading
 from bedside_runtime.adapters import engines
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.contract import Contract, Engine, EngineName, Row
-from bedside_runtime.errors import EngineUnsuitable, EquivalenceFailed
+from bedside_runtime.errors import EngineUnsuitable, EquivalenceFailed, GoldenMismatch
 
 Wanted: TypeAlias = EngineName | Literal["native", "auto"]
 OnProgress: TypeAlias = Callable[[str, int, int], None]
@@ -19,6 +19,12 @@ OnProgress: TypeAlias = Callable[[str, int, int], None]
 
 _TIMED = 50
 """Rows that are timed, one at a time."""
+
+_OTHER = (
+    'Write engine = "native". ONNX computes in single precision: where the study allows it, a wider [golden] tolerance'
+    " may pass; at the threshold of a tree none does."
+)
+"""What to do about an engine whose arithmetic is not the model's own."""
 
 
 class Considered(Struct, frozen=True):
@@ -46,7 +52,7 @@ def choose(directory: Path, wanted: Wanted, on_progress: OnProgress = lambda _na
     """Find out what shall compute the answers of the release in ``directory``.
 
     Args:
-        directory: A release whose contract names the engine ``native``.
+        directory: A release whose contract names the engine ``native``, and what was converted for another.
         wanted: An engine by name, or ``auto`` for the first of the preferred ones that is proven. ``native`` where
             none is.
         on_progress: Told how far a proof is.
@@ -93,19 +99,25 @@ def _proven(
     Raises:
         EquivalenceFailed: There is none.
     """
-    proof = equivalence.prove(
-        native,
-        engine,
-        found.inputs,
-        found.output,
-        cases,
-        found.golden.tolerance,
-        lambda done, count: on_progress(name, done, count),
-    )
+    try:
+        proof = equivalence.prove(
+            native,
+            engine,
+            found.inputs,
+            found.output,
+            cases,
+            found.golden.tolerance,
+            lambda done, count: on_progress(name, done, count),
+        )
+    except (EquivalenceFailed, GoldenMismatch) as error:
+        if name not in engines.NAMED:
+            raise
+        raise EquivalenceFailed(f"the engine {name} does not answer as the model: {error}", remedy=_OTHER) from None
     invariant = equivalence.batch_invariant(engine, rows)
     if name in engines.INLINE and not invariant:
         raise EquivalenceFailed(f"the engine {name} gives a case other bits in a batch than alone")
-    return Engine(name=name, proof=proof, batch_invariant=invariant)
+    converted = found.engine.converted if name == "onnx" else UNSET
+    return Engine(name=name, proof=proof, batch_invariant=invariant, converted=converted)
 
 
 def _microseconds(predictor: Predictor, rows: Sequence[Row]) -> float:

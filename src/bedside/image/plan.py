@@ -49,7 +49,7 @@ MODEL: Final = "dev.bedside.model"
 
 LayerName: TypeAlias = Literal["dependencies", "runtime", "bytecode", "code", "model"]
 
-_LAST: Final = ("model/", "golden.jsonl", "model_card.json")
+_LAST: Final = ("model/", "engine/", "golden.jsonl", "model_card.json")
 """What goes into the model's layer, beside contract.json; the rest of a release changes with its code and lock."""
 
 _LIBRARY: Final[Mapping[str, str]] = {
@@ -224,7 +224,7 @@ def card_time(card: bytes) -> int:
 
 
 def imported(contract: Contract) -> tuple[str, ...]:
-    """Return what serving a release imports beside the runtime: its library, and where its pickled names come from.
+    """Return what serving a release imports beside the runtime: libraries, and where its pickled names come from.
 
     The author's own modules are none of them: the runtime builds those from the bytes that it compared.
     """
@@ -232,7 +232,8 @@ def imported(contract: Contract) -> tuple[str, ...]:
     own = {path.rpartition("/")[2].removesuffix(".py") for path in model.code}
     pickled = {item.module for item in model.globals if item.module.partition(".")[0] not in own}
     frame = {"pandas"} if model.layout == "frame" else set()
-    return tuple(sorted({_LIBRARY[model.framework]} | pickled | frame))
+    converted = {"onnxruntime"} if contract.engine.name == "onnx" else set()
+    return tuple(sorted({_LIBRARY[model.framework]} | pickled | frame | converted))
 
 
 def tag(version: str) -> str:

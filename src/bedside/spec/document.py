@@ -129,8 +129,9 @@ class TlsSection(Section):
 class ServeSection(Section):
     """How the runtime serves."""
 
-    engine: Literal["native", "auto", "folded", "booster"] = Field(
-        default="native", description="What computes: the framework's own predict, or a faster engine that is proven."
+    engine: Literal["native", "auto", "folded", "booster", "onnx"] = Field(
+        default="native",
+        description="What computes: the framework's own predict, or a faster engine that is proven; onnx by name only.",
     )
     max_body: int = Field(default=_SERVE.max_body, ge=1_024, le=2**30, description="Largest request body, bytes.")
     max_instances: int = Field(default=_SERVE.max_instances, ge=1, description="Most rows in one request.")

@@ -15,7 +15,7 @@ import msgspec
 from bedside import spec as specification
 from bedside.errors import GateRefused
 from bedside.findings import Finding
-from bedside.locking import accelerators, lockfile, runtime_wheel
+from bedside.locking import accelerators, converters, lockfile, runtime_wheel
 from bedside.locking.uv import Uv
 from bedside.process import Runner
 from bedside.release.reading import Release, describe, open_release, survey
@@ -25,6 +25,7 @@ from bedside_runtime import contract as seam
 from bedside_runtime import golden
 
 LOCK = "requirements.lock"
+CONVERTED = "engine/model.onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ def package(
     # 2. Resolve the requirements, the runtime among them, into a hashed lock.
     # 3. Lay the files out in a folder of their own beside the releases.
     # 4. Make a fresh environment from the lock; with its own runtime, bring a model that lies in object storage.
-    # 5. Inspect the artifact in it: features, globals, versions.
+    # 5. Inspect the artifact in it: features, globals, versions. Where ONNX Runtime shall compute, convert it, in
+    #    another environment that has the converters too.
     # 6. Write contract.json; prove the engine that shall compute, and write it in.
     # 7. Load the release in that environment as production will, and replay every golden case.
     # 8. Give the folder its name. Until here nothing of it is in dist/.
@@ -93,7 +95,11 @@ def package(
             runtime.download(runner, interpreter, _wanted(spec, staging), on_progress)
         on_step("inspecting the model")  # 5
         inspection = runtime.inspect(runner, interpreter, _request(spec, staging))
-        contract = _contract(spec, inspection, staging)
+        engine = seam.Engine()
+        if spec.engine == "onnx":
+            on_step("converting the model to ONNX")
+            engine = seam.Engine(converted=_convert(spec, runner, uv, work, staging))
+        contract = _contract(spec, inspection, engine, staging)
         considered = _write_contract(spec, contract, runner, interpreter, staging, on_step, on_progress)  # 6
         on_step(f"replaying {contract.golden.cases} golden cases")  # 7
         release = open_release(staging)
@@ -135,6 +141,8 @@ def _lock(spec: Spec, uv: Uv, work: Path, *, upgrade: bool) -> Path:
     )
     locked = lockfile.parse(lock.read_text(encoding="utf-8"))
     accelerators.check(locked, spec.environment.accelerator, spec.environment.requirements.name)
+    if spec.engine == "onnx":
+        converters.require_runtime(locked, spec.environment.requirements.name)
     return lock
 
 
@@ -188,7 +196,17 @@ def _request(spec: Spec, staging: Path) -> seam.InspectionRequest:
     )
 
 
-def _contract(spec: Spec, inspection: seam.Inspection, staging: Path) -> seam.Contract:
+def _convert(spec: Spec, runner: Runner, uv: Uv, work: Path, staging: Path) -> seam.Converted:
+    wheels = staging / "wheels"
+    python = spec.environment.python
+    interpreter = converters.environment(uv, work, python, staging / LOCK, wheels if wheels.is_dir() else None)
+    target = staging / CONVERTED
+    target.parent.mkdir()
+    request = seam.ConversionRequest(model=_request(spec, staging), target=str(target))
+    return runtime.convert(runner, interpreter, request)
+
+
+def _contract(spec: Spec, inspection: seam.Inspection, engine: seam.Engine, staging: Path) -> seam.Contract:
     cases = golden.parse((staging / "golden.jsonl").read_bytes(), spec.inputs, spec.output)
     return seam.Contract(
         name=spec.model.name,
@@ -210,6 +228,7 @@ def _contract(spec: Spec, inspection: seam.Inspection, staging: Path) -> seam.Co
         golden=seam.Golden(path="golden.jsonl", cases=len(cases), tolerance=spec.golden.tolerance),
         environment=inspection.environment,
         accelerator=spec.environment.accelerator,
+        engine=engine,
         serve=spec.serve,
         audit=spec.audit,
         files=_files(staging),

@@ -14,7 +14,14 @@ import msgspec
 
 from bedside.errors import BedsideError, GateRefused, SpecInvalid, ToolFailed, VerificationFailed
 from bedside.process import Completed, Runner
-from bedside_runtime.contract import DownloadRequest, Engine, Inspection, InspectionRequest
+from bedside_runtime.contract import (
+    ConversionRequest,
+    Converted,
+    DownloadRequest,
+    Engine,
+    Inspection,
+    InspectionRequest,
+)
 
 ISOLATED = ("-I", "-m", "bedside_runtime")
 """Python's isolated mode: neither the user's PYTHONPATH nor the current folder can slip a module in."""
@@ -35,6 +42,17 @@ def inspect(runner: Runner, interpreter: Path, request: InspectionRequest) -> In
     """
     done = runner.run([str(interpreter), *ISOLATED, "inspect", "--json"], input=msgspec.json.encode(request).decode())
     return msgspec.json.decode(_answer(done), type=Inspection)
+
+
+def convert(runner: Runner, interpreter: Path, request: ConversionRequest) -> Converted:
+    """Have the artifact of ``request`` converted to ONNX by the converters in ``interpreter``'s environment.
+
+    Raises:
+        GateRefused: There is no conversion for it.
+        BedsideError: The runtime refused for another reason; the class follows its exit code.
+    """
+    done = runner.run([str(interpreter), *ISOLATED, "convert", "--json"], input=msgspec.json.encode(request).decode())
+    return msgspec.json.decode(_answer(done), type=Converted)
 
 
 def download(
@@ -89,7 +107,7 @@ def choose_engine(
     Args:
         runner: Starts the runtime.
         interpreter: Python of the release's environment.
-        release: The staged release; its contract names ``native``.
+        release: The staged release; its contract names ``native``, and what was converted for another engine.
         wanted: An engine by name, or ``auto``.
         on_progress: Told how many inputs of a proof are done, and of how many.
 

@@ -9,11 +9,12 @@ from typing import Literal, assert_never
 
 from bedside_runtime import environment
 from bedside_runtime.adapters import code as authors
-from bedside_runtime.adapters import columns, engines, estimators, formats, lightgbm, onnx, sklearn, xgboost
+from bedside_runtime.adapters import columns, converting, engines, estimators, formats, lightgbm, onnx, sklearn, xgboost
 from bedside_runtime.adapters.opened import Facts, Opened, bind
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.contract import (
     ArtifactFormat,
+    Converted,
     EngineName,
     Global,
     Input,
@@ -33,6 +34,7 @@ def open_model(
     code: Mapping[str, bytes],
     engine: EngineName | Literal["native"] = "native",
     tolerance: float = 0.0,
+    graph: bytes | None = None,
 ) -> Predictor:
     """Build the predictor from bytes that were verified; nothing is read from disk.
 
@@ -44,6 +46,7 @@ def open_model(
         code: The author's modules, path in the release to source, in import order.
         engine: What shall compute.
         tolerance: How far an answer of another engine than ``native`` may be from the model's own.
+        graph: The model as it was converted to ONNX, for the engine ``onnx``.
 
     Raises:
         EngineUnsuitable: The engine cannot compute this model.
@@ -52,7 +55,7 @@ def open_model(
     transform = authors.install(code).transform()
     opened = _open(model.format, artifact, model.globals)
     if engine != "native":
-        return engines.build(engine, opened, model, inputs, output, tolerance)
+        return engines.build(engine, opened, model, inputs, output, tolerance, graph)
     return bind(opened, model.layout, model.features, inputs, output, transform)
 
 
@@ -76,6 +79,21 @@ def open_unreleased(request: InspectionRequest) -> Predictor:
     """
     found, opened, transform = _inspected(request)
     return bind(opened, found.layout, found.features, request.inputs, request.output, transform)
+
+
+def convert(request: InspectionRequest, path: str) -> tuple[bytes, Converted]:
+    """Convert the model of ``request`` to ONNX.
+
+    Args:
+        request: The model, and what is declared of it.
+        path: What the file will be called in the release.
+
+    Raises:
+        EngineUnsuitable: There is no conversion for it.
+        BedsideRuntimeError: It cannot be served as declared.
+    """
+    found, opened, _ = _inspected(request)
+    return converting.convert(opened, found, request.inputs, path)
 
 
 def _inspected(request: InspectionRequest) -> tuple[Inspection, Opened, authors.Transform | None]:

@@ -7,7 +7,7 @@ order of preference, the fastest first; the order is fixed, so that one release 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bedside_runtime.adapters import direct, estimators, folded
+from bedside_runtime.adapters import converted, direct, estimators, folded
 from bedside_runtime.adapters.edges import AtEdges, Computes
 from bedside_runtime.adapters.features import Unfoldable
 from bedside_runtime.adapters.opened import Opened, bind
@@ -18,12 +18,21 @@ from bedside_runtime.errors import EngineUnsuitable, ModelMismatch
 PREFERENCE: Final[tuple[EngineName, ...]] = ("folded", "booster")
 """No model has two of them: the one that fits is the fastest that there is for it."""
 
+NAMED: Final[tuple[EngineName, ...]] = ("onnx",)
+"""Engines that serve only where the author names them: their arithmetic is another than the model's own."""
+
 INLINE: Final[frozenset[EngineName]] = frozenset({"folded"})
 """Engines that take microseconds a row and cannot block: they are asked in the event loop itself."""
 
 
 def build(
-    name: EngineName, opened: Opened, model: Model, inputs: Sequence[Input], output: Output, tolerance: float
+    name: EngineName,
+    opened: Opened,
+    model: Model,
+    inputs: Sequence[Input],
+    output: Output,
+    tolerance: float,
+    graph: bytes | None = None,
 ) -> Predictor:
     """Return the engine ``name`` for a model that is open.
 
@@ -34,16 +43,18 @@ def build(
         inputs: The declared inputs, in the order of a row.
         output: What it is declared to answer.
         tolerance: How far an answer may be from the model's own; as close to a band's edge, the model is asked.
+        graph: The model as it was converted to ONNX, for the engine ``onnx``.
 
     Raises:
         EngineUnsuitable: It cannot compute this model; the message says why.
+        LibraryMissing: onnxruntime is not installed.
     """
     if model.code:
         raise _unsuitable(name, "the model's input is made by code of its author")
     if not isinstance(opened, estimators.Model):
         raise _unsuitable(name, "it is stored in its library's own format, and native asks that library directly")
     try:
-        computes = _computes(name, opened.estimator, model.features, inputs, output)
+        computes = _computes(name, opened.estimator, model.features, inputs, output, graph)
     except (Unfoldable, ModelMismatch) as error:
         raise _unsuitable(name, str(error)) from None
     return AtEdges(
@@ -57,10 +68,13 @@ def _computes(
     features: Sequence[str],
     inputs: Sequence[Input],
     output: Output,
+    graph: bytes | None,
 ) -> Computes:
     if name == "folded":
         answer = folded.fold(estimator, features, inputs, output)
         return lambda rows: [answer(row) for row in rows]
+    if name == "onnx":
+        return converted.graph(graph, estimator, features, inputs, output)
     return direct.booster(estimator, features, inputs, output)
 
 

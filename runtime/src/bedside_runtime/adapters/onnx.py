@@ -1,6 +1,6 @@
 """ONNX graphs, run by ONNX Runtime on one CPU thread from memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 
 from bedside_runtime.adapters.boosters import array
@@ -91,6 +91,21 @@ class Model:
                 return self._run(self._only(_FLOATS, "a value"))
             case _:
                 assert_never(output.type)
+
+    def labels_and_scores(self) -> Callable[[Any], tuple[Any, Any]]:
+        """Return what asks a classifier for both: labels of shape (rows,), scores of shape (rows, classes) or (rows,).
+
+        Raises:
+            ModelMismatch: The graph does not answer one of each.
+        """
+        session = self._session
+        names = [self._only(_LABELS, "a class label").name, self._only(_FLOATS, "scores").name]
+
+        def asked(feed: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a NumPy array
+            labels, scores = session.run(names, feed)
+            return array(labels), array(scores)
+
+        return asked
 
     def _probability(self, output: Output) -> Ask:
         found = self._only(
