@@ -292,9 +292,27 @@ def test_the_graph_of_another_model_is_caught_by_the_proof(tmp_path: Path) -> No
         released.proven(released.engine(graph))
 
 
-def test_a_converter_that_overlooks_missing_values_is_caught_by_the_proof(tmp_path: Path) -> None:
-    """skl2onnx does not know that forests of scikit-learn take missing values."""
-    released = Released(tmp_path, RandomForestClassifier(**TREES).fit(TABLE, DIED), NUMBERS, PROBABILITY)
+OTHERWISE: dict[str, tuple[Fit, Sequence[Input]]] = {
+    "missing values in a forest, which the converter overlooks": (
+        lambda: RandomForestClassifier(**TREES).fit(TABLE, DIED),
+        NUMBERS,
+    ),
+    "zeros that XGBoost takes for missing in a sparse matrix": (
+        lambda: mixed(SimpleImputer(), OneHotEncoder(), XGBClassifier(**TREES), sparse_threshold=1.0).fit(FRAME, DIED),
+        MIXED,
+    ),
+    "scaled numbers at the cuts of XGBoost, which are numbers that it was fitted with": (
+        lambda: make_pipeline(StandardScaler(), XGBClassifier(**TREES)).fit(TABLE, DIED),
+        NUMBERS,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_what_converts_to_something_else_is_caught_by_the_proof(name: str, tmp_path: Path) -> None:
+    """None of these is planted: the converters write such graphs."""
+    fit, inputs = OTHERWISE[name]
+    released = Released(tmp_path, fit(), inputs, BANDED)
     graph, _ = released.convert()
     with pytest.raises((EquivalenceFailed, GoldenMismatch)):
         released.proven(released.engine(graph))
