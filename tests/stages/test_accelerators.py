@@ -80,7 +80,7 @@ def test_an_image_for_gpus_takes_the_cuda_of_its_wheels_and_the_python_that_was_
     icu_release: Path, distroless: Path, tmp_path: Path
 ) -> None:
     release = open_release(resolved(icu_release, tmp_path, "cuda", "xgboost==3.2.0", "nvidia-nccl-cu12==2.28.9"))
-    planned = planned_image(release, find_base(release, str(distroless), wiring.builder()))
+    planned = planned_image(release, find_base(release, str(distroless), wiring.builder()).base)
     (dependencies,) = [layer for layer in planned.layers if layer.name == "dependencies"]
     assert isinstance(dependencies, Installed)
     assert {"xgboost", "nvidia-nccl-cu12"} <= {item.name for item in lockfile.parse(dependencies.lock)}
