@@ -65,7 +65,7 @@ def test_a_release_for_gpus_without_cuda_is_refused(icu_release: Path, distroles
     release = open_release(resolved(icu_release, tmp_path, "cuda"))
     found = find_base(release, str(distroless), wiring.builder())
     with pytest.raises(SpecInvalid, match="computes on a GPU"):
-        planned_image(release, found)
+        planned_image(release, found.base)
 
 
 def test_a_second_cuda_from_the_base_is_refused(icu_release: Path, distroless: Path, tmp_path: Path) -> None:
