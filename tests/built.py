@@ -18,7 +18,7 @@ from bedside.image import bases, layout
 from bedside.image.oci import Platform
 from bedside.image.reference import Reference
 from bedside.stages.push import push
-from bedside.wiring import builder, repository
+from bedside.wiring import builder, engines, repository
 
 ROOT = Path(__file__).parents[1]
 BASES = ROOT / ".ci" / "bases"
@@ -127,12 +127,14 @@ class Image:
         digest: Of its manifest.
         name: Its name in the layout, and in podman where it was proven.
         release: The release directory that it was built from.
+        called: The id of the image that had the name in podman when this one was built; later ones may have taken it.
     """
 
     layout: Path
     digest: str
     name: str
     release: Path
+    called: str | None = None
 
 
 def packaged(example: str, directory: Path) -> Path:
@@ -149,7 +151,9 @@ def image(release: Path, *options: str) -> Image:
     target = release.parent / f"{release.name}-{len(list(release.parent.iterdir()))}.oci"
     assert run(["build", str(release), "-o", str(target), *options]) == 0
     found = layout.open_layout(target).find(f"{release.name.rpartition('-')[0]}:{release.name.rpartition('-')[2]}")
-    return Image(target, found.digest, found.annotations["org.opencontainers.image.ref.name"], release)
+    name = found.annotations["org.opencontainers.image.ref.name"]
+    called = engines()["podman"].find(name) if options[-2:] == ("--prove-with", "podman") else None
+    return Image(target, found.digest, name, release, called)
 
 
 @contextmanager
