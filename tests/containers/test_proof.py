@@ -27,7 +27,9 @@ from bedside.provenance import statements
 from bedside.stages import proof, record
 from bedside.stages.inspected import inspected
 
-COMMAND = "from bedside.cli.main import main; main()"
+COMMAND = (  # a suite that runs in the background of a shell ignores SIGINT, and hands that down
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from bedside.cli.main import main; main()"
+)
 SITE = f"{HOME}/lib/python3.11/site-packages".lstrip("/")
 
 
