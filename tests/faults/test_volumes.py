@@ -85,15 +85,27 @@ def _power_cut(image: Path, directory: Path, told: Path, copy: Path, cycle: int)
     return acknowledged
 
 
+JOURNAL_LOST = 2
+"""EXT4_GOING_FLAGS_NOLOGFLUSH."""
+
+
 @pytest.mark.skipif(shutil.which("mkfs.ext4") is None, reason="mkfs.ext4 is not installed")
-@pytest.mark.parametrize("how", [0, 1, 2], ids=["whole", "journal-flushed", "journal-lost"])
+@pytest.mark.parametrize("how", [0, 1, JOURNAL_LOST], ids=["whole", "journal-flushed", "journal-lost"])
 def test_a_volume_that_dies_under_the_writer_latches_and_loses_nothing(how: int, tmp_path: Path) -> None:
+    """Where the journal is lost too, what was acknowledged before the shutdown began is there.
+
+    ext4 may report success for a sync that is in flight while the shutdown drops its journal: the data were written,
+    the change of their extents from unwritten to written was not, and nobody is told. A disk that is pulled out fails
+    its writes instead, so that one group is not asked for here.
+    """
     image, told = _ext4(tmp_path / "disk.img"), tmp_path / "told"
     with mounted(tmp_path / "disk", "-o", "loop", str(image)) as disk:
         with _endless(disk / POD, "b0", 0, told, 500) as child:
+            before = told.read_text().split()
             _shut_down(disk, how)
             assert child.wait(60) == 4
-        acknowledged = told.read_text().split()
+        assert len(before) > 10
+        acknowledged = before if how == JOURNAL_LOST else told.read_text().split()
     shutil.copyfile(image, tmp_path / "found.img")
     with mounted(tmp_path / "found", "-o", "loop", str(tmp_path / "found.img")) as found:
         survived(found / POD, acknowledged)

@@ -185,7 +185,8 @@ def s3(data: bytes) -> Iterator[Cloud]:
         client = boto3.client(
             "s3", endpoint_url=url, region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x"
         )
-        client.create_bucket(Bucket="models", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        with suppress(client.exceptions.BucketAlreadyOwnedByYou):  # all of moto in one process is one account
+            client.create_bucket(Bucket="models", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
         client.put_object(Bucket="models", Key="icu/1.2.3/icu.joblib", Body=data)
         with answering(answer) as agent:
             yield Cloud(
