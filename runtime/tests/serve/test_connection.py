@@ -184,14 +184,46 @@ def test_what_is_no_http_gets_a_problem_document(server: Served) -> None:
     assert refusals(server, "bad-request") == before + 1
 
 
-def test_what_came_before_garbage_is_answered_first() -> None:
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(b"garbage\r\n\r\n", id="garbage"),
+        pytest.param(HEAD.replace(b"Host: h\r\n", b"") + b"\r\n", id="no host"),
+        pytest.param(HEAD + b"Content-Length: 99999999\r\n\r\n", id="body too large"),
+    ],
+)
+def test_what_came_before_a_request_that_is_refused_is_answered_first(bad: bytes) -> None:
     model = Switchable()
-    with limited(model) as server, dialled(server) as connection:
+    with limited(model, header_seconds=0.5) as server, dialled(server) as connection:
         model.gate.clear()
-        connection.sendall(WHOLE + b"garbage\r\n\r\n")
-        time.sleep(0.2)
+        connection.sendall(WHOLE + WHOLE + bad)
+        time.sleep(1)  # longer than a head may take: it is the model that takes its time
         model.gate.set()
-        assert statuses(rest(connection)) == [200]
+        assert statuses(rest(connection)) == [200, 200]
+
+
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(BODY), BODY)
+
+
+@pytest.mark.parametrize("path", [b"/predict", b"/%70redict"])
+def test_fields_behind_a_body_count_for_nothing(server: Served, path: bytes) -> None:
+    behind = b"0\r\nX-Request-Deadline-Ms: never\r\nX-Request-Id: behind\r\n\r\n"
+    received = said(server, CHUNKED.replace(b"/predict", path, 1) + behind)
+    assert statuses(received) == [200]
+    assert b"behind" not in received
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        pytest.param(b"0\r\n" + b"a:b\r\n" * 30_000, id="fields behind the body"),
+        pytest.param(b"0\r\na:" + b"b" * 150_000, id="one field behind the body"),
+        pytest.param(b"5;a=" + b"b" * 150_000, id="what goes with a chunk"),
+    ],
+)
+def test_what_comes_with_a_body_and_is_none_of_it_has_a_size(server: Served, endless: bytes) -> None:
+    received = said(server, CHUNKED, endless, end=False)
+    assert statuses(received) == [431]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

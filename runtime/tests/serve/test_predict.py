@@ -80,6 +80,7 @@ WRONG: dict[str, tuple[int, str, bytes, dict[str, str]]] = {
     "media type": (415, "media-type", b"{}", {"content-type": "text/plain; x=canary-4711"}),
     "form": (415, "media-type", b"a=canary-4711", {"content-type": "application/x-www-form-urlencoded"}),
     "charset": (415, "media-type", b"{}", {"content-type": "application/json; charset=latin-1"}),
+    "charset in parts": (415, "media-type", b"{}", {"content-type": "a/b; charset*a=x; charset*=y; charset*0*='"}),
     "compressed": (415, "media-type", b"{}", {"content-encoding": "gzip"}),
 }
 

@@ -26,6 +26,8 @@ def media_type(head: Mapping[bytes, bytes]) -> str:
     if sent == b"application/json" and b"content-encoding" not in head:
         return "application/json"
     encoding = head.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+    if b"*" in sent:  # of parameters in parts (RFC 2231), which HTTP has not, email's reader is not always a match
+        raise Problem("media-type")
     parsed = Message()
     parsed["content-type"] = sent.decode("latin-1")
     charset = str(parsed.get_param("charset", "utf-8")).lower()

@@ -68,7 +68,8 @@ class Connection(HttpToolsProtocol):
         self._held = _NOTHING  # came, and waits for its turn
         self._turn: asyncio.Handle | None = None
         self._head: dict[bytes, bytes] = {}
-        self._unparsed = 0  # bytes of a head that has not ended
+        self._unparsed = 0  # bytes of a head that has not ended, or that came since its body last grew
+        self._grew = False  # whether a body grew by the bytes that are being parsed
         self._refused: Problem | None = None
         self._thrown_away = 0
         self._expires = math.inf
@@ -117,7 +118,7 @@ class Connection(HttpToolsProtocol):
         self._go_on()
 
     def _parse(self, data: "bytes | memoryview") -> None:
-        self._ended = False
+        self._ended = self._grew = False
         self._piece = len(data)
         try:
             self.parser.feed_data(data)
@@ -126,8 +127,8 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(Problem("bad-request"))
             return
-        if self._in_head and not self._ended:  # it has not ended yet, and may never
-            self._unparsed += len(data)
+        if self._in_message and not self._ended and self._refused is None:  # it has not ended yet, and may never
+            self._unparsed = 0 if self._grew else self._unparsed + len(data)
             if self._unparsed > MAX_HEAD:
                 self._refused = Problem("head-too-large")
         if self._refused is not None:
@@ -188,20 +189,21 @@ class Connection(HttpToolsProtocol):
         self._expires = self.loop.time() + self.wall.limits.header_seconds
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head came."""
-        self.headers.append((name.lower(), value))
+        """A field of the head came. One behind the body is nobody's: the gate has not seen it."""
+        if self._in_head:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is there: find out whose request it is."""
         if self._refused is not None:
             return
-        self._in_head = False
         self._head = dict(reversed(self.headers))  # the first of repeated ones
         self._refused = self._wrong_head()
         self._unparsed = 0
-        self._expires = self.loop.time() + self.wall.limits.body_seconds
         if self._refused is not None:
             return
+        self._in_head = False
+        self._expires = self.loop.time() + self.wall.limits.body_seconds
         self.expect_100_continue = self._head.get(b"expect", b"").lower() == b"100-continue"
         decision = self.wall.gate.decide(self.parser.get_method(), self.url, self.headers, self._shown)
         found = self._prediction()
@@ -214,6 +216,7 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body came."""
+        self._grew = True
         if self._refused is not None:
             return
         if not isinstance(self.cycle, Exchange):
@@ -365,6 +368,7 @@ class Connection(HttpToolsProtocol):
             self._close()
         else:
             cycle.keep_alive = False
+            self._expires = math.inf  # it is answered when it is answered
 
     def _close(self) -> None:
         """Close once what was written is read, or after a while."""
