@@ -9,6 +9,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from pandas.core.computation.expr import Expr
 from sklearn.datasets import load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -75,6 +76,29 @@ def test_an_attack_two_arrays_deep_never_runs(tmp_path: Path) -> None:
 def test_a_librarys_function_is_not_called_by_the_file(tmp_path: Path, function: object) -> None:
     canary = tmp_path / "c"
     refused(pickle.dumps(Call(function, str(canary))), canary, r"numpy|joblib")
+
+
+@pytest.mark.parametrize("kind", ["pandas.core.computation.expr.Expr", "pandas.core.computation.eval.Expr"])
+def test_a_class_that_runs_the_text_it_is_made_with_is_refused(tmp_path: Path, kind: str) -> None:
+    module, _, name = kind.rpartition(".")
+    canary = tmp_path / "c"
+    attack = Call(Expr, f"@sys.modules['os'].system('touch {canary}')", "python", "pandas")
+    data = pickle.dumps(attack, 0).replace(b"pandas.core.computation.expr\nExpr", f"{module}\n{name}".encode())
+    refused(data, canary, "has no need of it")
+    pickle._loads(data)  # type: ignore[attr-defined]  # as the reader here, written in Python
+    assert canary.exists()  # it would have worked
+
+
+def test_another_name_for_what_is_refused_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np, "Expr", Expr, raising=False)
+    with pytest.raises(ForbiddenGlobal, match="another name"):
+        pickles.record(b"cnumpy\nExpr\n.")
+
+
+@pytest.mark.parametrize("name", ["eval", "ExcelWriter", "HDFStore"])
+def test_what_writes_or_runs_what_it_is_given_may_not_even_be_named(name: str) -> None:
+    with pytest.raises(ForbiddenGlobal, match="has no need of it"):
+        pickles.record(f"cpandas\n{name}\n.".encode())
 
 
 def test_a_librarys_function_may_be_kept() -> None:

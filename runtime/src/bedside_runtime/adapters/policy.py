@@ -59,8 +59,13 @@ _CYTHON = re.compile(r"__pyx_unpickle_\w+")
 _REFUSED_SEGMENTS = frozenset(
     {"__main__", "conftest", "ctypeslib", "datasets", "distutils", "externals", "f2py", "io", "plotting", "testing"}
     | {"tests", "_testing", "_test", "spark", "dask", "compat_pickle", "npyio", "_npyio_impl", "_datasource"}
+    | {"computation", "integrate", "odr", "_differentiable_functions", "_shgo", "_shgo_lib"}
 )
-_REFUSED_NAMES = frozenset({"memmap", "DataSource", "NpzFile", "vectorize"})
+"""Rooms of libraries that read, write or run what they are given; classes of the second list call it when made."""
+
+_REFUSED_NAMES = frozenset(
+    {"memmap", "DataSource", "NpzFile", "vectorize", "eval", "ExcelFile", "ExcelWriter", "HDFStore"}
+)
 _REFUSED_DISTRIBUTIONS = frozenset({"cloudpickle", "dill", "numba", "torch", "bedside", "bedside-runtime"})
 
 
@@ -116,6 +121,8 @@ def _may_be_called(found: Global) -> bool:
         raise refused(found, "the version installed here does not have it") from None
     if is_pythons_own(value):
         raise refused(found, "it is another name for a part of Python itself")
+    if _REFUSED_SEGMENTS & set(str(getattr(value, "__module__", "")).split(".")):
+        raise refused(found, "it is another name for what a fitted model has no need of")
     if isinstance(value, type):
         return True
     if not callable(value):
