@@ -16,7 +16,7 @@ EXECUTION = Execution(entrypoint=("/opt/python", "-m", "x"), env=("PATH=/bin",),
 
 
 def test_podman_and_docker_are_given_every_limit() -> None:
-    assert containment.options(HELD) == (
+    assert containment.options(HELD, "U") == (
         "--read-only",
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
@@ -26,7 +26,7 @@ def test_podman_and_docker_are_given_every_limit() -> None:
         "--memory-swap=536870912",
         "--cpus=1.5",
         "--pids-limit=512",
-        "--tmpfs=/tmp:rw,nosuid,nodev,noexec,mode=1777,size=1048576",
+        "--tmpfs=/tmp:rw,nosuid,nodev,noexec,mode=1777,size=1048576,U",
         "--volume=/here/flipped:/opt/model:ro,z",
         "--env=A=b",
     )
@@ -48,4 +48,4 @@ def test_an_oci_runtime_is_told_the_same() -> None:
     assert linux["resources"]["cpu"] == {"quota": 150_000, "period": 100_000}
     mounts = {item["destination"]: item for item in said["mounts"]}  # type: ignore[attr-defined]
     assert mounts["/opt/model"]["options"] == ["bind", "ro"]
-    assert "size=1048576" in mounts["/tmp"]["options"]
+    assert {"size=1048576", "uid=10001", "gid=10001"} <= set(mounts["/tmp"]["options"])

@@ -14,6 +14,7 @@ from bedside.image import dockerfile
 from bedside.image.installed import PRUNE
 from bedside.image.plan import Compiled, ImagePlan
 from bedside.image.reference import Reference
+from bedside_runtime import contract as seam
 from bedside_runtime.contract import Contract
 
 FINAL = Reference("registry.example.org", "distroless/python3-debian12", digest=DIGEST)
@@ -54,6 +55,14 @@ def test_the_stages_are_the_layers_and_the_last_one_only_copies(text: str) -> No
         ("/", "/opt/bedside/release/"),
         ("/", "/opt/bedside/release/"),
     ]
+
+
+def test_the_directory_of_an_audit_log_is_the_user_s(released: Contract) -> None:  # noqa: F811
+    found = stages(rendered(planned(msgspec.structs.replace(released, audit=seam.Audit(path="/srv/a b")))))
+    assert [words for command, words in found["audit"] if command == "RUN"] == [
+        ("install -d -m 0750 -o 10001 -g 10001 '/volume/srv/a b'",)
+    ]
+    assert ("COPY", ("/volume", "/")) in found["image"]
 
 
 def test_every_image_that_it_stands_on_is_named_by_digest(text: str) -> None:

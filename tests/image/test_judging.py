@@ -13,6 +13,7 @@ from bedside.image import judging, plan
 from bedside.image.contents import Contents, Entry
 from bedside.image.judging import Locked
 from bedside.image.oci import Execution, ImageConfig, RootFS
+from bedside_runtime import contract as seam
 from bedside_runtime.contract import Contract
 
 RELEASE = "b" * 64
@@ -119,6 +120,30 @@ def test_a_file_that_should_not_be_there_or_not_be_so_is_found(
     contract: Contract, path: str, entry: Entry, rule: str
 ) -> None:
     assert rule in [found for found, _ in judged(contract, {path: entry})]
+
+
+LOG = Entry("directory", 0o750, 10001, 10001, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "is missing"),
+        ({"var/log/model": replace(LOG, user=0, group=0)}, "is a directory of 0:0, mode 750"),
+        ({"var/log/model": replace(LOG, mode=0o777)}, "is a directory of 10001:10001, mode 777"),
+        ({"var/log/model": replace(LOG, kind="link")}, "is a link of"),
+        ({"var/log/model": LOG, "var/log/model/pod/x.jsonl": file()}, "holds pod/x.jsonl"),
+    ],
+)
+def test_a_directory_that_gives_no_volume_the_log_as_planned_is_found(
+    contract: Contract, files: dict[str, Entry], said: str
+) -> None:
+    logged = msgspec.structs.replace(contract, audit=seam.Audit())
+    ((rule, message),) = judged(logged, files)
+    assert rule == "BED-OCI-007"
+    assert message.startswith("/var/log/model, where the audit log goes, ")
+    assert said in message
+    assert judged(logged, {"var/log/model": LOG}) == []
 
 
 def test_a_distribution_that_is_locked_and_missing_is_found(contract: Contract) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bedside.errors import ImageInvalid, ToolFailed
 from bedside.image import layers, oci
 from bedside.image import layout as layouts
-from bedside.image.layers import Entries, File, Link
+from bedside.image.layers import Directory, Entries, File, Link
 from bedside.image.layout import Layout
 
 
@@ -39,6 +39,15 @@ def test_nothing_in_a_layer_can_be_written_by_anybody_but_root(layout: Layout) -
     for header in headers(layout, entries):
         assert (header.uid, header.gid, header.mtime) == (0, 0, layers.TIME)
         assert header.issym() or not header.mode & 0o022
+
+
+def test_a_directory_for_a_volume_belongs_to_its_user_and_what_it_lies_in_to_root(layout: Layout) -> None:
+    found = headers(layout, {"var/log/model": Directory(10001, 0o750)})
+    assert [(item.name, item.isdir(), item.uid, item.gid, item.mode) for item in found] == [
+        ("var", True, 0, 0, 0o755),
+        ("var/log", True, 0, 0, 0o755),
+        ("var/log/model", True, 10001, 10001, 0o750),
+    ]
 
 
 def test_directories_follow_from_paths_and_stand_before_what_they_hold(layout: Layout) -> None:

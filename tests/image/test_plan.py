@@ -7,7 +7,7 @@ import pytest
 
 from bedside.errors import UsageError
 from bedside.image import plan as plans
-from bedside.image.plan import Base, Compiled, Copied, ImagePlan, Installed
+from bedside.image.plan import Base, Compiled, Copied, ImagePlan, Installed, Volume
 from bedside.image.reference import Digest, Reference
 from bedside_runtime import contract as seam
 from bedside_runtime.contract import Contract
@@ -41,6 +41,23 @@ def test_layers_stand_in_the_order_in_which_they_change(released: Contract) -> N
         "code",
         "model",
     ]
+
+
+def test_a_release_with_an_audit_log_has_a_layer_for_its_directory(released: Contract) -> None:
+    logged = msgspec.structs.replace(released, audit=seam.Audit(path="//var/log/./model/"))
+    layers = planned(logged).layers
+    assert [layer.name for layer in layers] == ["dependencies", "runtime", "bytecode", "audit", "code", "model"]
+    assert Volume("audit", "/var/log/model") in layers
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/log", "/etc/model", "//usr/lib", "/var/run/log", "/opt/bedside/release", "/srv/../etc/x", "/tmp/log"],
+)
+def test_a_log_where_files_of_the_image_lie_is_refused(released: Contract, path: str) -> None:
+    with pytest.raises(UsageError, match="no place for what a container writes") as refused:
+        planned(msgspec.structs.replace(released, audit=seam.Audit(path=path)))
+    assert "/var/log/model" in refused.value.remedy
 
 
 def test_a_new_model_changes_the_last_layer_alone(released: Contract) -> None:

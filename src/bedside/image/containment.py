@@ -48,8 +48,14 @@ class Containment:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-def options(held: Containment) -> tuple[str, ...]:
-    """Return the options of `podman run` and `docker run`."""
+def options(held: Containment, owned: str) -> tuple[str, ...]:
+    """Return the options of `podman run` and `docker run`.
+
+    Args:
+        held: How the container is held.
+        owned: How the engine says that a directory in memory is the user's. Its mode alone is not enough: runc gives it
+            the mode that the image has there.
+    """
     return (
         "--read-only",
         "--cap-drop=ALL",
@@ -60,7 +66,10 @@ def options(held: Containment) -> tuple[str, ...]:
         f"--memory-swap={held.limits.memory}",
         f"--cpus={held.limits.cpus:g}",
         f"--pids-limit={PROCESSES}",
-        *(f"--tmpfs={path}:rw,nosuid,nodev,noexec,mode=1777,size={size}" for path, size in held.scratch.items()),
+        *(
+            f"--tmpfs={path}:rw,nosuid,nodev,noexec,mode=1777,size={size},{owned}"
+            for path, size in held.scratch.items()
+        ),
         *(f"--volume={path}:{inside}:ro,z" for inside, path in held.covered.items()),
         *(f"--env={name}={value}" for name, value in held.env.items()),
     )
@@ -97,6 +106,9 @@ def bundle(held: Containment, execution: Execution, command: Sequence[str], root
     }
 
 
+_OWNED: Final = (f"uid={USER}", f"gid={USER}")
+
+
 def _mount(kind: str, place: str, *words: str) -> dict[str, object]:
     return {"destination": place, "type": kind, "source": kind, "options": list(words)}
 
@@ -113,7 +125,7 @@ _MOUNTS: Final = (
 
 def _scratch(held: Containment) -> list[dict[str, object]]:
     return [
-        _mount("tmpfs", path, "rw", "nosuid", "nodev", "noexec", "mode=1777", f"size={size}")
+        _mount("tmpfs", path, "rw", "nosuid", "nodev", "noexec", "mode=1777", f"size={size}", *_OWNED)
         for path, size in held.scratch.items()
     ]
 

@@ -13,13 +13,28 @@ from typing import Final
 from bedside.image import plan as plans
 from bedside.image.bytecode import OPTIONS
 from bedside.image.installed import PRUNE
-from bedside.image.plan import HOME, PYTHON, RELEASE, Compiled, Copied, ImagePlan, Installed
+from bedside.image.plan import (
+    HOME,
+    PYTHON,
+    RELEASE,
+    USER,
+    VOLUME_MODE,
+    Compiled,
+    Copied,
+    ImagePlan,
+    Installed,
+    PlannedLayer,
+    Volume,
+)
 from bedside.image.reference import Reference
 
 RUNTIME: Final = "bedside-runtime"
 
 BYTECODE: Final = "/tmp/bytecode"  # noqa: S108 - in a stage of a build, for whatever user its base has
 """Where a stage compiles to; it stands for the root directory."""
+
+VOLUME: Final = "/volume"
+"""Where a stage makes the directory that a volume is mounted on; it stands for the root directory."""
 
 SECRETS: Final = ("ca", "pip")
 """Ids of the build secrets, both optional: PEM certificates, and a pip.conf."""
@@ -70,7 +85,7 @@ def _installer(builder: Reference, python: str) -> Iterator[str]:
     yield "    > /installer/prune.py"
 
 
-def _stage(layer: Installed | Compiled | Copied, plan: ImagePlan, base: Reference, python: str) -> Iterator[str]:
+def _stage(layer: PlannedLayer, plan: ImagePlan, base: Reference, python: str) -> Iterator[str]:
     match layer:
         case Installed(name):
             yield from _installed(name, plan, python)
@@ -79,6 +94,11 @@ def _stage(layer: Installed | Compiled | Copied, plan: ImagePlan, base: Referenc
             yield f"FROM {base} AS {name}"
             yield from (f"COPY --from={stage} {HOME} {HOME}" for stage in ("dependencies", "runtime"))
             yield f"RUN {_exec((PYTHON, *OPTIONS, '-m', 'bedside_runtime', 'compile', '--to', BYTECODE, *modules))}"
+        case Volume(name, path):
+            yield "# Where the audit log goes: a volume that is new takes the owner and the mode of this directory."
+            yield f"FROM installer AS {name}"
+            owner = f"-m {VOLUME_MODE:04o} -o {USER} -g {USER}"
+            yield f"RUN install -d {owner} {shlex.quote(f'{VOLUME}{path}')}"
         case Copied(name, files):
             yield f"# The release's {'code and lock' if name == 'code' else 'model and contract'}."
             yield f"FROM scratch AS {name}"
@@ -121,6 +141,8 @@ def _image(plan: ImagePlan, base: Reference) -> Iterator[str]:
                 yield f"COPY --from={name} {HOME} {HOME}"
             case Compiled(name):
                 yield f"COPY --chown=0:0 --from={name} {BYTECODE} /"
+            case Volume(name):
+                yield f"COPY --from={name} {VOLUME} /"
             case Copied(name):
                 yield f"COPY --from={name} / {RELEASE}/"
     own = [item for item in execution.env if item not in plan.base.env]

@@ -14,6 +14,7 @@ from bedside.errors import ToolFailed
 from bedside.image import archive, oci
 from bedside.image.layout import Layout, open_layout
 from bedside.image.oci import Descriptor
+from bedside.image.plan import USER
 from bedside.process import Completed, Runner
 
 Name: TypeAlias = Literal["podman", "docker", "buildah"]
@@ -38,6 +39,7 @@ class Dialect:
         copies: Writes an image into an OCI layout; where it cannot, it saves an archive.
         runs: Whether it runs containers.
         strict: What `run` needs so that a read-only root has no writable corner.
+        owned: Makes a directory in memory the user's, as an option of its mount.
         env: Variables that its commands need.
     """
 
@@ -49,6 +51,7 @@ class Dialect:
     copies: bool
     runs: bool
     strict: tuple[str, ...] = ()
+    owned: str = f"uid={USER},gid={USER}"
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -62,6 +65,7 @@ DIALECTS: Final[Mapping[Name, Dialect]] = {
         copies=True,
         runs=True,
         strict=("--read-only-tmpfs=false",),
+        owned="U",
     ),
     "docker": Dialect(
         alive=("version", "--format={{.Server.Version}}"),

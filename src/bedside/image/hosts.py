@@ -104,7 +104,10 @@ class _InEngine:
         container = _EngineContainer(self.engine, f"bedside-proof-{uuid.uuid4().hex[:12]}")
         words = ("run", "--detach", f"--name={container.name}", *self.engine.dialect.strict)
         try:
-            self.engine.ask((*words, *containment.options(held), self.image, *command), "start the container")
+            self.engine.ask(
+                (*words, *containment.options(held, self.engine.dialect.owned), self.image, *command),
+                "start the container",
+            )
             yield container
         finally:
             self.engine.run(("rm", "--force", container.name), timeout=_SHORT)

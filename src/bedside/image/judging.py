@@ -54,6 +54,8 @@ def findings(
     yield from _files(contract, there)
     yield from _installed(contract, there, records, locked)
     yield from _accelerator(contract, there)
+    for volume in plan.volumes(contract):
+        yield from _volume(volume.path, there)
 
 
 def _identity(release: str, config: ImageConfig) -> Iterator[Finding]:
@@ -157,6 +159,17 @@ def _accelerator(contract: Contract, there: Contents) -> Iterator[Finding]:
     for name in sorted({name for name in names if names.count(name) > 1}):
         places = [path for path in found if path.rpartition("/")[2].startswith(f"{name}.so")]
         yield _finding("BED-OCI-006", f"{name} is there {len(places)} times: {', '.join(places[:3])}")
+
+
+def _volume(path: str, there: Contents) -> Iterator[Finding]:
+    """The directory of the audit log: the user's alone, and empty; a new volume takes all that it is and holds."""
+    entry = there.entries.get(path.lstrip("/"))
+    wanted = ("directory", plan.USER, plan.USER, plan.VOLUME_MODE)
+    if entry is None or (entry.kind, entry.user, entry.group, entry.mode) != wanted:
+        found = "missing" if entry is None else f"a {entry.kind} of {entry.user}:{entry.group}, mode {entry.mode:o}"
+        yield _finding("BED-OCI-007", f"{path}, where the audit log goes, is {found}")
+    for name in sorted(there.below(path)):
+        yield _finding("BED-OCI-007", f"{path}, where the audit log goes, holds {name}")
 
 
 def release_digest(labels: Mapping[str, str]) -> str:

@@ -1,9 +1,9 @@
 """Layers as deterministic tar files: what goes in decides every byte.
 
 Entries stand in the order of their paths, each directory before what it holds. Everything belongs to root (0:0)
-and nobody else may write it; the time of every entry is `TIME`, whatever the clock or the disk say. So a layer is
-the same on two machines, on two days and in two directories, and a layer whose content did not change keeps its
-digest from one release to the next.
+and nobody else may write it, but for a directory that is there to be written; the time of every entry is `TIME`,
+whatever the clock or the disk say. So a layer is the same on two machines, on two days and in two directories, and a
+layer whose content did not change keeps its digest from one release to the next.
 """
 
 import hashlib
@@ -60,7 +60,17 @@ class Twin:
     executable: bool = False
 
 
-Entries: TypeAlias = Mapping[str, File | Link | Twin]
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """An empty directory that somebody else than root owns, for a volume to be mounted on."""
+
+    owner: int
+    mode: int
+
+
+Entry: TypeAlias = File | Link | Twin | Directory
+
+Entries: TypeAlias = Mapping[str, Entry]
 """What a layer holds, by path without a leading slash; directories follow from the paths."""
 
 
@@ -124,6 +134,10 @@ def write_tar(entries: Entries, out: Writable) -> int:
             match entry:
                 case None:
                     tar.addfile(_header(path, tarfile.DIRTYPE, _DIRECTORY))
+                case Directory(owner, mode):
+                    header = _header(path, tarfile.DIRTYPE, mode)
+                    header.uid = header.gid = owner
+                    tar.addfile(header)
                 case Link(target):
                     header = _header(path, tarfile.SYMTYPE, _LINK)
                     header.linkname = target
@@ -137,8 +151,8 @@ def write_tar(entries: Entries, out: Writable) -> int:
     return unpacked
 
 
-def _in_order(entries: Entries) -> Iterator[tuple[str, File | Link | Twin | None]]:
-    every: dict[tuple[str, ...], File | Link | Twin | None] = {}
+def _in_order(entries: Entries) -> Iterator[tuple[str, Entry | None]]:
+    every: dict[tuple[str, ...], Entry | None] = {}
     for path, entry in entries.items():
         parts = PurePosixPath(path).parts
         if not parts or parts[0] == "/" or ".." in parts or parts[-1].startswith(".wh."):

@@ -8,14 +8,16 @@ give the same places, user, environment and command:
     /opt/bedside/lib/python3.X/site-packages/         exactly what the lock names, and the bytecode of what is imported
     /opt/bedside/release/                             the release, as `bedside package` wrote it, but a model file that
                                                       lies in object storage: that comes to its place when a pod starts
+    /var/log/model/                                   empty, and the user's: where a release with an audit log has it
 
-Layers stand in the order in which they change: dependencies, runtime, bytecode, code, model. contract.json changes with
-everything, so it lies in the last one; a new model moves that layer alone.
+Layers stand in the order in which they change: dependencies, runtime, bytecode, audit, code, model. contract.json
+changes with everything, so it lies in the last one; a new model moves that layer alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import PurePosixPath
 from typing import Final, Literal, TypeAlias
 
 from bedside.errors import UsageError
@@ -36,7 +38,10 @@ DEFAULT_DOCKERFILE_BASE: Final = "docker.io/library/python:3.11-slim"
 """What a Dockerfile stands on where nothing else is named; it brings the shell and the pip that install."""
 
 USER: Final = 10001
-"""Who a container runs as; the pod names the same number. It owns no file of the image."""
+"""Who a container runs as; the pod names the same number. It owns no file of the image, and one directory at most."""
+
+VOLUME_MODE: Final = 0o750
+"""Of the directory of the audit log: a volume that is new takes owner and mode of what it is mounted on."""
 
 PORT: Final = 8080
 ADMIN_PORT: Final = 8081
@@ -47,10 +52,19 @@ RELEASE_DIGEST: Final = "dev.bedside.release-digest"
 MODEL: Final = "dev.bedside.model"
 """Label and annotation that carries the model's name, as bedside.toml has it."""
 
-LayerName: TypeAlias = Literal["dependencies", "runtime", "bytecode", "code", "model"]
+LayerName: TypeAlias = Literal["dependencies", "runtime", "bytecode", "audit", "code", "model"]
+
+_SHORTEST: Final = 3
+"""Parts of the shortest path that a volume is planned for: ``/``, ``srv``, ``audit``."""
 
 _LAST: Final = ("model/", "engine/", "golden.jsonl", "model_card.json")
 """What goes into the model's layer, beside contract.json; the rest of a release changes with its code and lock."""
+
+_SYSTEM: Final = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/tmp", "/usr"),  # noqa: S108
+    *("/var/lock", "/var/run", "/var/tmp", HOME),  # noqa: S108
+)
+"""Where nothing of an image may be the user's, or a base has a link or a mode of its own."""
 
 _LIBRARY: Final[Mapping[str, str]] = {
     "sklearn": "sklearn",
@@ -98,6 +112,14 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
+class Volume:
+    """A layer of one empty directory that the user owns, for a volume to be mounted on."""
+
+    name: Literal["audit"]
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Copied:
     """A layer of files of the release, each with the sha256 that it must have."""
 
@@ -105,7 +127,7 @@ class Copied:
     files: tuple[File, ...]
 
 
-PlannedLayer: TypeAlias = Installed | Compiled | Copied
+PlannedLayer: TypeAlias = Installed | Compiled | Volume | Copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +140,7 @@ class ImagePlan:
         release: The release digest, 64 hexadecimal digits.
         base: What it stands on.
         platform: What it runs on.
-        layers: From the base up; a release without code has no layer for it.
+        layers: From the base up; a release without code, or without an audit log, has no layer for it.
         execution: How a container of it starts.
         annotations: Of its manifest; the labels of its config are the same.
         created: RFC 3339. What SOURCE_DATE_EPOCH says, else the date of the model card, else 1970.
@@ -162,7 +184,8 @@ def plan(
         signature: contract.sig of a release that is signed; no digest of the release covers it.
 
     Raises:
-        UsageError: The release was packaged for a machine that images are not made for.
+        UsageError: The release was packaged for a machine that images are not made for, or its audit log would lie
+            where files of the image do.
     """
     annotations = _annotations(contract, release, base, epoch)
     return ImagePlan(
@@ -175,6 +198,7 @@ def plan(
             Installed("dependencies", dependencies),
             Installed("runtime", runtime),
             Compiled("bytecode", imported(contract)),
+            *volumes(contract),
             *_copied(contract, release, signature),
         ),
         execution=execution(contract, release, base, annotations),
@@ -245,6 +269,23 @@ def pyvenv(base: Base, contract: Contract) -> str:
     """Return pyvenv.cfg: the interpreter is the base's, its packages are not."""
     home = base.interpreter.rpartition("/")[0]
     return f"home = {home}\ninclude-system-site-packages = false\nversion = {contract.environment.python}\n"
+
+
+def volumes(contract: Contract) -> Iterator[Volume]:
+    """Give the layer of the audit log's directory, where the release has a log.
+
+    Raises:
+        UsageError: The directory is one of the system's or of the application's.
+    """
+    if contract.audit is None:
+        return
+    path = PurePosixPath("/", contract.audit.path.strip("/"))
+    if len(path.parts) < _SHORTEST or ".." in path.parts or any(path.is_relative_to(place) for place in _SYSTEM):
+        raise UsageError(
+            f"the audit log would lie at {path}, which is no place for what a container writes",
+            remedy="Name a directory of its own as [audit] path, such as /var/log/model, and package again.",
+        )
+    yield Volume("audit", str(path))
 
 
 def _copied(contract: Contract, release: str, signature: File | None) -> tuple[Copied, ...]:

@@ -19,10 +19,10 @@ from bedside.image import bases, bytecode, installed, layers, plan
 from bedside.image.assembly import assemble
 from bedside.image.bases import FoundBase, Repositories
 from bedside.image.layer_cache import LayerCache
-from bedside.image.layers import Entries, File, Layer
+from bedside.image.layers import Directory, Entries, File, Layer
 from bedside.image.layout import Layout
 from bedside.image.oci import Descriptor
-from bedside.image.plan import Base, Compiled, Copied, ImagePlan, Installed, PlannedLayer
+from bedside.image.plan import Base, Compiled, Copied, ImagePlan, Installed, PlannedLayer, Volume
 from bedside.locking import accelerators, lockfile, runtime_wheel
 from bedside.locking import uv as resolver
 from bedside.locking.uv import Uv
@@ -203,6 +203,8 @@ def key(item: PlannedLayer, planned: ImagePlan) -> str:
                 "base": planned.base.digest,
                 "installed": [key(other, planned) for other in planned.layers if isinstance(other, Installed)],
             }
+        case Volume(name, path):
+            decides = {"layer": name, "path": path, "owner": plan.USER, "mode": plan.VOLUME_MODE}
         case Copied(name, files):
             decides = {"layer": name, "files": [[file.path, file.sha256, file.size] for file in files]}
         case _:
@@ -258,6 +260,8 @@ class _Laying:
             case Compiled(_, modules):
                 runner = builder.uv.runner
                 return bytecode.entries(planned, modules, self._found, builder.cache, self._installed, runner, work)
+            case Volume(_, path):
+                return {path.lstrip("/"): Directory(plan.USER, plan.VOLUME_MODE)}
             case Copied(_, files):
                 return {
                     f"{plan.RELEASE}/{file.path}".lstrip("/"): File(
