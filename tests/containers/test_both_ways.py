@@ -16,9 +16,11 @@ from bedside.image import contents, layers
 from bedside.image.attached import InLayout
 from bedside.image.contents import Entry
 from bedside.image.layout import open_layout
+from bedside.image.listings import ListingCache
 from bedside.image.oci import ImageConfig
 from bedside.provenance import sbom, statements
 from bedside.stages import record
+from bedside.stages.sbom import sbom_of
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +100,23 @@ def test_both_ways_leave_proof_provenance_and_sbom_beside_the_image_and_say_whic
         assert {item.predicate_type for item in said} == {statements.PROOF, statements.PROVENANCE}
         (provenance,) = (item.predicate for item in said if item.predicate_type == statements.PROVENANCE)
         assert provenance["buildDefinition"]["buildType"].endswith(f"/{way}/v1")
+
+
+def test_what_was_described_while_it_was_built_is_what_its_layers_say_later(icu_image: Image) -> None:
+    layout = open_layout(icu_image.layout)
+    place = InLayout(layout, layout.find(icu_image.name))
+    (beside,) = (item.manifest for item in place.beside() if item.manifest.artifact_type == sbom.MEDIA_TYPE)
+    assert place.read(beside.layers[0]) == sbom_of(layout, place.descriptor)
+
+
+def test_who_doubts_an_image_takes_nothing_that_was_kept_of_its_layers(
+    icu_image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise AssertionError("a listing that was kept was asked for")
+
+    monkeypatch.setattr(ListingCache, "__call__", fails)
+    assert run(["verify", str(icu_image.layout), "--digests-only"]) == 0
 
 
 def test_no_secret_of_the_build_is_in_the_image_or_in_what_the_engine_kept(

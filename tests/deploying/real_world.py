@@ -34,6 +34,7 @@ from bedside.stages.manifests import plans
 from bedside.stages.rollback import rollback
 from bedside.stages.rollouts import Choices, Cluster, Order, Proven, Watch, look, roll_out
 from bedside.stages.status import status, verify_cluster
+from bedside.wiring import clusters
 from bedside_runtime import canonical
 from bedside_runtime.contract import Auth, Contract, File, decode, encode
 
@@ -373,7 +374,7 @@ NUMBERS = itertools.count(1)
 def world(workshop: Workshop) -> Iterator[RealWorld]:
     """A namespace of its own, deleted at the end."""
     namespace = f"bedside-test-{int(time.time()) % 100_000}-{next(NUMBERS)}"
-    with wiring.cluster() as cluster:
+    with clusters.cluster() as cluster:
         try:
             yield RealWorld(workshop, cluster.session, namespace)
         finally:

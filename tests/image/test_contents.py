@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bedside.errors import ImageInvalid
-from bedside.image import contents, layers, oci, rootfs
+from bedside.image import contents, layers, listings, oci, rootfs
 from bedside.image import layout as layouts
 from bedside.image.layers import Entries, File, Link, Twin
 from bedside.image.layout import Layout
@@ -66,7 +66,7 @@ def test_a_file_that_an_upper_layer_removes_or_links_elsewhere_is_not_kept_as_it
 
 
 def test_a_file_that_is_too_large_is_not_kept(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contents, "LARGEST_KEPT", 3)
+    monkeypatch.setattr(listings, "LARGEST_KEPT", 3)
     manifest = stack(layout, {"a": File(b"123"), "b": File(b"1234")})
     assert contents.read(layout, manifest, kept=lambda _: True).kept == {"a": b"123"}
 

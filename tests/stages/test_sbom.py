@@ -9,13 +9,15 @@ from tests.provenance.images import RELEASE, image, lock, python
 
 from bedside.cli.main import run
 from bedside.errors import ImageInvalid, ScanIncomplete
+from bedside.image import contents
 from bedside.image import layout as layouts
 from bedside.image.attached import InLayout
 from bedside.image.layout import Layout
 from bedside.image.oci import Descriptor
 from bedside.provenance import statements
 from bedside.release.reading import Release
-from bedside.stages.sbom import leave_provenance, leave_sbom, sbom_of
+from bedside.stages import layers
+from bedside.stages.sbom import describes, leave_provenance, leave_sbom, sbom_of
 from bedside_runtime import canonical
 from bedside_runtime.contract import Contract
 from bedside_runtime.contract import encode as encoded
@@ -43,6 +45,22 @@ def test_an_image_is_described_from_its_own_layers(layout: Layout, a_contract: C
     assert found["metadata"]["component"]["properties"] == [
         {"name": "dev.bedside:release-digest", "value": f"sha256:{release}"}
     ]
+
+
+def test_layers_read_before_and_layers_read_by_a_scanner_have_the_same_packages(
+    layout: Layout, a_contract: Contract
+) -> None:
+    made = released(layout, a_contract)
+    manifest = layout.manifest(made)
+    there = contents.read(layout, manifest, kept=describes)
+    assert layers.inventoried(there) == layers.survey(layout, manifest)
+    assert sbom_of(layout, made, there) == sbom_of(layout, made)
+
+
+def test_packages_whose_file_was_not_kept_are_not_taken_for_none(layout: Layout, a_contract: Contract) -> None:
+    there = contents.read(layout, layout.manifest(released(layout, a_contract)))
+    with pytest.raises(ScanIncomplete, match="more than is read"):
+        layers.inventoried(there)
 
 
 def test_it_stands_beside_the_image_once_under_the_type_that_scanners_look_for(

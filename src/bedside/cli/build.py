@@ -125,6 +125,11 @@ def _show(named: Named) -> None:
     console.note(f"  {unpacked:.0f} MB unpacked in all, {packed:.0f} MB to pull")
     if built.base.tools:
         console.note(f"  the base brings {', '.join(built.base.tools)}; a distroless base brings none of them")
+    took = {part: f"{seconds:.1f} s" for part, seconds in named.seconds.items()}
+    console.note(
+        f"  built in {took['building']}, inspected in {took['inspection']}, described in {took['sbom']}, "
+        f"proven in {took['proof']}"
+    )
     console.note(
         f"  proven in {proof.host}: {proof.cases} golden cases over HTTP, ready in {proof.seconds['start']:.1f} s, "
         f"{proof.memory_peak / 2**20:.0f} of {proof.limits.memory / 2**20:.0f} MiB; a flipped bit is refused"
@@ -151,6 +156,7 @@ def _document(named: Named, target: Path) -> dict[str, object]:
             }
             for item in built.layers
         ],
+        "seconds": dict(named.seconds),
         "proof": {
             "host": proof.host,
             "cases": proof.cases,

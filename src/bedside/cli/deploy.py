@@ -17,6 +17,7 @@ from bedside.kube.plan import Environment
 from bedside.stages import trust as trusting
 from bedside.stages.deploy import Proofs, What, deploy, preview
 from bedside.stages.verify import verify
+from bedside.wiring import clusters, signing
 
 
 @click.command
@@ -66,7 +67,7 @@ def command(
     what = What(release, image, environment, settings)
     proofs = Proofs(_release(digests_only, trust), _repositories(ca_file, plain_http), _image(trust))
     with (
-        wiring.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster,
+        clusters.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster,
         rollouts.watched() as watch,
     ):
         chosen = rollouts.choices(rollouts.caller(**asked), take_over, timeout)
@@ -101,7 +102,7 @@ def _image(trust: Path | None) -> Callable[[Reference, Repository], None] | None
 
     def judge(reference: Reference, repository: Repository) -> None:
         place = InRegistry(repository, repository.get(str(reference.digest)))
-        trusting.demand(place, policy, datetime.now(UTC), wiring.identifies)
+        trusting.demand(place, policy, datetime.now(UTC), signing.identifies)
 
     return judge
 

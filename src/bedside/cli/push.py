@@ -15,6 +15,7 @@ from bedside.image.uploading import How
 from bedside.stages import record
 from bedside.stages import trust as trusting
 from bedside.stages.push import Pushed, Watch, push
+from bedside.wiring import signing
 
 
 @click.command
@@ -70,7 +71,7 @@ def command(
 def _demand(layout: Layout, image: Descriptor, target: Reference, trust: Path) -> None:
     """Judge the image as it will be judged where it is going; nothing is sent of one that is not trusted there."""
     place = InLayout(layout, image, str(Reference(target.host, target.repository)))
-    verdict = trusting.demand(place, trusting.read_policy(trust), datetime.now(UTC), wiring.identifies)
+    verdict = trusting.demand(place, trusting.read_policy(trust), datetime.now(UTC), signing.identifies)
     for item in trusting.notes(verdict):
         console.note(f"warning: {item.message}. {item.remedy} [{item.rule}]")
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from bedside import wiring
 from bedside.cli import console, rollouts
 from bedside.release.reading import open_release
 from bedside.stages.deploy import expected
 from bedside.stages.rollback import rollback
+from bedside.wiring import clusters
 
 
 @click.command
@@ -40,7 +40,7 @@ def command(
     """
     known = expected(open_release(release), namespace or name) if release is not None else None
     with (
-        wiring.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster,
+        clusters.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster,
         rollouts.watched() as watch,
     ):
         chosen = rollouts.choices(rollouts.caller(**asked), take_over=True, timeout=timeout)

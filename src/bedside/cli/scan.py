@@ -14,6 +14,7 @@ from bedside.release.reading import open_release
 from bedside.reports import sarif, structured, text
 from bedside.stages import scan as stage
 from bedside.stages.scan import Demands, Scanned
+from bedside.wiring import scanning
 from bedside_runtime.contract import FILE_NAME
 
 
@@ -73,19 +74,19 @@ def command(
     if as_json and as_sarif:
         raise click.UsageError("--json and --sarif exclude each other.")
     demands = Demands(severity, only_fixable, timedelta(days=db_max_age), _accepted(ignore))
-    advisories = wiring.vulnerabilities(db, ca_file=ca_file, plain_http=plain_http)
+    advisories = scanning.vulnerabilities(db, ca_file=ca_file, plain_http=plain_http)
     if (Path(target) / FILE_NAME).is_file():
         if dockerfile is not None or statement is not None:
             raise UsageError("a release has neither a Dockerfile nor a statement", remedy="Name an image.")
         with console.steps() as on_step:
             found = stage.scan_release(
-                open_release(Path(target)), advisories, wiring.scanner(), demands, on_step=on_step
+                open_release(Path(target)), advisories, scanning.scanner(), demands, on_step=on_step
             )
     else:
         opened = wiring.whole_image(target, name=image, ca_file=ca_file, plain_http=plain_http, on_wait=console.note)
         with opened as (layout, descriptor), console.steps() as on_step:
             found = stage.scan_image(
-                layout, descriptor, advisories, wiring.scanner(), demands, dockerfile=dockerfile, on_step=on_step
+                layout, descriptor, advisories, scanning.scanner(), demands, dockerfile=dockerfile, on_step=on_step
             )
             if Path(target).exists():
                 stage.leave(layout, descriptor, found)

@@ -13,6 +13,7 @@ from bedside.provenance.keyless import Keyless, Sigstore
 from bedside.provenance.keys import Signer
 from bedside.stages import record
 from bedside.stages import sign as stage
+from bedside.wiring import signing
 from bedside_runtime.contract import FILE_NAME
 
 
@@ -79,13 +80,13 @@ def command(
 
 
 def _signer(key: str | None) -> Signer | Keyless:
-    return wiring.signer(key, _password) if key is not None else Sigstore()
+    return signing.signer(key, _password) if key is not None else Sigstore()
 
 
 def _release(directory: Path, key: str | None, *, as_json: bool) -> None:
     if key is None:
         raise UsageError("a release is signed with a key", remedy="Name one with --key.")
-    signed = stage.sign_release(directory, wiring.signer(key, _password))
+    signed = stage.sign_release(directory, signing.signer(key, _password))
     console.done(f"{signed.release.contract.ref}: {signed.path.name} written")
     if as_json:
         console.result({"digest": f"sha256:{signed.release.digest}", "signature": str(signed.path)})

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from bedside import wiring
 from bedside.cli import console, rollouts
 from bedside.kube.records import Record
 from bedside.stages.status import Status, status
+from bedside.wiring import clusters
 
 
 @click.command
@@ -21,7 +21,7 @@ def command(name: str, namespace: str | None, kubeconfig: Path | None, context: 
 
     Changes nothing. Exit code 0 where the last good release runs alone, ready and as it was deployed; 1 elsewhere.
     """
-    with wiring.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster:
+    with clusters.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster:
         found = status(cluster.session, name, namespace or name)
     _show(found)
     if as_json:

@@ -20,6 +20,7 @@ from bedside.stages.deploy import expected
 from bedside.stages.status import verify_cluster
 from bedside.stages.verify import verify
 from bedside.stages.verify_image import verify_image
+from bedside.wiring import clusters, signing
 from bedside_runtime.contract import FILE_NAME
 
 
@@ -122,7 +123,7 @@ def _judged(target: str, trust: Path, options: dict[str, Any], *, as_json: bool)
     """Judge signatures and statements of an image."""
     with wiring.place(target, **options) as place:
         policy, now = trusting.read_policy(trust), datetime.now(UTC)
-        verdict = trusting.demand(place, policy, now, wiring.identifies)
+        verdict = trusting.demand(place, policy, now, signing.identifies)
     _trusted(str(place.descriptor.digest), verdict, as_json=as_json)
 
 
@@ -200,7 +201,7 @@ def _running(
     wanted = expected(release, where) if release is not None else None
     caller = rollouts.caller(**asked)
     with (
-        wiring.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster,
+        clusters.cluster(kubeconfig=kubeconfig, context=context, on_wait=console.note) as cluster,
         console.steps() as on_step,
     ):
         served = verify_cluster(cluster.session, name, where, caller, wanted=wanted, on_pod=on_step)

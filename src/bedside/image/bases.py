@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from bedside.errors import ReferenceInvalid, UsageError
-from bedside.image import archive, contents, layers, oci, pulling
+from bedside.image import archive, contents, layers, listings, oci, pulling
 from bedside.image.contents import Contents
 from bedside.image.layout import CHUNK, Layout, open_layout
+from bedside.image.listings import Lister
 from bedside.image.oci import Descriptor, Execution, History, ImageConfig, Manifest, Platform, RootFS
 from bedside.image.plan import Base
 from bedside.image.reference import Reference
@@ -63,6 +64,7 @@ def find(
     cache: Layout,
     repositories: Repositories,
     *,
+    lister: Lister = listings.read,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> FoundBase:
     """Bring the base image ``source`` and look into it.
@@ -74,6 +76,7 @@ def find(
         python: The Python that it must bring, ``3.11``.
         cache: Where what is fetched or converted is kept.
         repositories: Opens the repository of a reference.
+        lister: Lists a layer; a cache takes what it listed before.
         on_bytes: Told of the bytes that came from a registry.
 
     Raises:
@@ -86,7 +89,7 @@ def find(
     config = layout.config(manifest)
     if not config.platform.runs(platform):
         raise UsageError(f"the base {source} is for {config.platform}; the release needs {platform}")
-    there = contents.read(layout, manifest)
+    there = contents.read(layout, manifest, config.rootfs.diff_ids, lister=lister)
     programs = _programs(there, config)
     interpreter = programs.get(f"python{python}")
     if interpreter is None:

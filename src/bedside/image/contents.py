@@ -1,18 +1,17 @@
 """What is in an image: its layers put on each other, as a container would see them (image-spec, layer.md)."""
 
-import hashlib
 import io
 import re
 import shutil
-import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, Literal, TypeAlias
 
 from bedside.errors import ImageInvalid, ToolFailed
-from bedside.image import layers
-from bedside.image.layout import CHUNK, Layout
+from bedside.image import layers, listings
+from bedside.image.layout import Layout
+from bedside.image.listings import Chosen, Lister, Member
 from bedside.image.oci import Manifest
 from bedside.image.reference import Digest
 
@@ -20,9 +19,6 @@ Kind: TypeAlias = Literal["file", "directory", "link", "other"]
 
 WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"
-LARGEST_KEPT: Final = 32 << 20
-"""Bytes of the largest file that is kept; a list of an installation's files has less than one."""
-
 _MOST_LINKS: Final = 40
 _CUDA: Final = re.compile(r"(^|/)lib(cuda|cudart|cublas|cudnn|cufft|curand|cusolver|cusparse|nccl|nvrtc)[\w-]*\.so")
 
@@ -40,7 +36,7 @@ class Entry:
         layer: Which layer it comes from, from 0 at the base.
         target: Where a symbolic link leads.
         sha256: Of a file's bytes, where it was asked for.
-        data: A file's bytes, where they were asked for and are no more than `LARGEST_KEPT`.
+        data: A file's bytes, where they were asked for and are no more than `listings.LARGEST_KEPT`.
     """
 
     kind: Kind
@@ -99,8 +95,9 @@ def read(
     manifest: Manifest,
     diff_ids: Sequence[Digest] = (),
     *,
-    hashed: Callable[[str], bool] = lambda _: False,
-    kept: Callable[[str], bool] = lambda _: False,
+    hashed: Chosen = lambda _: False,
+    kept: Chosen = lambda _: False,
+    lister: Lister = listings.read,
 ) -> Contents:
     """Read every layer of an image, once.
 
@@ -110,6 +107,7 @@ def read(
         diff_ids: What its config says the layers are, uncompressed; compared where they are given.
         hashed: Which files' bytes are hashed, by path.
         kept: Which files' bytes are kept, by path.
+        lister: Lists a layer; a cache takes what it listed before.
 
     Raises:
         ImageInvalid: A layer is no tar, or is not what its digest or the config says.
@@ -119,23 +117,14 @@ def read(
     entries: dict[str, Entry] = {}
     unpacked = []
     for number, layer in enumerate(manifest.layers):
-        size = 0
-        for member, tar in layers.members(layout, layer, diff_ids[number] if diff_ids else None):
-            size += member.size
-            _apply(entries, member, tar, number, hash_it=hashed(member.name), keep_it=kept(member.name))
-        unpacked.append(size)
+        listing = lister(layout, layer, diff_ids[number] if diff_ids else None, hashed=hashed, kept=kept)
+        for member in listing.members:
+            _apply(entries, member, number)
+        unpacked.append(sum(member.size for member in listing.members))
     return Contents(entries, tuple(unpacked))
 
 
-def _apply(
-    entries: dict[str, Entry],
-    member: tarfile.TarInfo,
-    tar: tarfile.TarFile,
-    layer: int,
-    *,
-    hash_it: bool,
-    keep_it: bool,
-) -> None:
+def _apply(entries: dict[str, Entry], member: Member, layer: int) -> None:
     """Take one entry of a layer, a whiteout among them."""
     directory, _, last = member.name.rpartition("/")
     if last == OPAQUE:
@@ -143,9 +132,9 @@ def _apply(
     elif last.startswith(WHITEOUT):
         _remove(entries, f"{directory}/{last.removeprefix(WHITEOUT)}".lstrip("/"), layer, itself=True)
     elif member.name:
-        if not member.isdir():
+        if member.kind != "directory":
             _remove(entries, member.name, layer, itself=True)
-        entries[member.name] = _read(_entry(entries, member, layer), member, tar, hash_it=hash_it, keep_it=keep_it)
+        entries[member.name] = _entry(entries, member, layer)
 
 
 def _remove(entries: dict[str, Entry], name: str, layer: int, *, itself: bool) -> None:
@@ -162,37 +151,24 @@ def _remove(entries: dict[str, Entry], name: str, layer: int, *, itself: bool) -
             del entries[path]
 
 
-def _entry(entries: Mapping[str, Entry], member: tarfile.TarInfo, layer: int) -> Entry:
-    made = Entry(_kind(member), member.mode & 0o7777, member.uid, member.gid, member.size, layer)
-    if member.issym():
-        return replace(made, target=member.linkname)
-    if member.islnk():
-        linked = entries.get(member.linkname.removeprefix("./").lstrip("/"))
+def _entry(entries: Mapping[str, Entry], member: Member, layer: int) -> Entry:
+    """Return what an entry of a layer leaves at its path; a hard link is what the file is."""
+    if member.kind == "twin":
+        linked = entries.get(member.target.removeprefix("./").lstrip("/"))
         if linked is None:
-            raise ImageInvalid(f"{member.name} is a link to {member.linkname}, which is not in the image")
+            raise ImageInvalid(f"{member.name} is a link to {member.target}, which is not in the image")
         return replace(linked, layer=layer)
-    return made
-
-
-def _kind(member: tarfile.TarInfo) -> Kind:
-    if member.isdir():
-        return "directory"
-    if member.issym():
-        return "link"
-    return "file" if member.isfile() or member.islnk() else "other"
-
-
-def _read(entry: Entry, member: tarfile.TarInfo, tar: tarfile.TarFile, *, hash_it: bool, keep_it: bool) -> Entry:
-    """Add what was asked for of a file's bytes, which pass by once; a hard link has what the file has."""
-    if not member.isfile() or not (hash_it or keep_it):
-        return entry
-    digest, file, data = hashlib.sha256(), tar.extractfile(member), []
-    keep_it = keep_it and member.size <= LARGEST_KEPT
-    while file is not None and (chunk := file.read(CHUNK)):
-        digest.update(chunk)
-        if keep_it:
-            data.append(chunk)
-    return replace(entry, sha256=digest.hexdigest() if hash_it else None, data=b"".join(data) if keep_it else None)
+    return Entry(
+        member.kind,
+        member.mode,
+        member.user,
+        member.group,
+        member.size,
+        layer,
+        member.target,
+        member.sha256,
+        member.data,
+    )
 
 
 def cuda(there: Contents) -> tuple[str, ...]:

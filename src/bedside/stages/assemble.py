@@ -21,6 +21,7 @@ from bedside.image.bases import FoundBase, Repositories
 from bedside.image.layer_cache import LayerCache
 from bedside.image.layers import Directory, Entries, File, Layer
 from bedside.image.layout import Layout
+from bedside.image.listings import ListingCache
 from bedside.image.oci import Descriptor
 from bedside.image.plan import Base, Compiled, Copied, ImagePlan, Installed, PlannedLayer, Volume
 from bedside.locking import accelerators, lockfile, runtime_wheel
@@ -90,6 +91,11 @@ class Builder:
     cache: Layout
     repositories: Repositories
 
+    @property
+    def listings(self) -> ListingCache:
+        """What layers that were read before hold."""
+        return ListingCache(self.cache.directory / "listings")
+
 
 def assembled(
     directory: Path,
@@ -147,7 +153,8 @@ def _listed(planned: ImagePlan, found: FoundBase, built: Sequence[tuple[Layer, b
 def find_base(release: Release, source: str, builder: Builder) -> FoundBase:
     """Bring the base of a release's image and look into it; see `bases.find`."""
     wanted = plan.platform(release.contract)
-    found = bases.find(source, wanted, plan.minor(release.contract), builder.cache, builder.repositories)
+    python = plan.minor(release.contract)
+    found = bases.find(source, wanted, python, builder.cache, builder.repositories, lister=builder.listings)
     if found.cuda:
         raise UsageError(
             f"the base {source} carries CUDA: {found.cuda[0]}",

@@ -1,9 +1,11 @@
 """`bedside build`: from a release to an image that has a name because it was proven."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bedside.image import listings
 from bedside.image.containment import Limits
 from bedside.image.engines import Engine
 from bedside.image.hosts import Host
@@ -25,11 +27,13 @@ class Named:
         built: The image.
         name: Its name in the layout, and in the engine that proved it.
         proof: What was seen.
+        seconds: How long each part took: ``building``, ``inspection``, ``sbom``, ``proof``.
     """
 
     built: Built
     name: str
     proof: Proof
+    seconds: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +84,38 @@ def build(
     # 3. Prove it in a container.
     # 4. Beside it: the record of the proof, and what it is made of.
     # 5. Only now it gets its name: in the layout, and where the proof ran.
+    watch, wanted = _Watch(), wanted or Wanted()
     model = model_file(open_release(directory))  # 0
-    built = _built(directory, source, layout, means.builder, means.engine, wanted or Wanted(), on_step)  # 1
-    with inspected(layout, built.descriptor, digest=built.release.digest, on_step=on_step) as image:  # 2
+    built = _built(directory, source, layout, means.builder, means.engine, wanted, on_step)  # 1
+    watch.ends("building")
+    lister = means.builder.listings if wanted.use_cache else listings.read
+    with inspected(layout, built.descriptor, digest=built.release.digest, lister=lister, on_step=on_step) as image:  # 2
+        watch.ends("inspection")
+        on_step("describing what it is made of")
+        document = sbom_of(layout, built.descriptor, image.contents)
+        watch.ends("sbom")
         on_step(f"bringing it into {means.host.name}")
         with means.host.holding(layout, built.descriptor) as held:
             may_use = held_to or limits.of_release(built.release)
             proof = prove(image, held, means.host.name, may_use, model=model, on_step=on_step)  # 3
-            on_step("writing what was proven, and what it is made of")
+            watch.ends("proof")
             record.leave(image, proof)  # 4
-            leave_sbom(layout, built.descriptor, sbom_of(layout, built.descriptor))
+            leave_sbom(layout, built.descriptor, document)
             layout.add(built.descriptor, image.name)  # 5
             held.keep(image.name)
-            return Named(built, image.name, proof)
+            return Named(built, image.name, proof, watch.seconds)
+
+
+class _Watch:
+    """Says how long each part took, one after the other."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def ends(self, part: str) -> None:
+        now = time.monotonic()
+        self.seconds[part], self._since = round(now - self._since, 3), now
 
 
 def check(

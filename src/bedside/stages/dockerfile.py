@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 
 from bedside.errors import UsageError
-from bedside.image import bases, contents, dockerfile, plan
+from bedside.image import bases, contents, dockerfile, listings, plan
 from bedside.image.bases import FoundBase
 from bedside.image.engines import Engine, Recipe
 from bedside.image.layout import Layout
+from bedside.image.listings import Lister
 from bedside.image.oci import Descriptor
 from bedside.image.plan import Base, ImagePlan
 from bedside.image.reference import Digest, Reference
@@ -173,7 +174,9 @@ def built(
         raise
     layout.add(descriptor)
     leave_provenance(layout, descriptor, made.release, "dockerfile")
-    return Built(engine.name, made.plan, made.release, made.base, descriptor, tuple(_layers(made, layout, descriptor)))
+    lister = builder.listings if wanted.use_cache else listings.read
+    layers = tuple(_layers(made, layout, descriptor, lister))
+    return Built(engine.name, made.plan, made.release, made.base, descriptor, layers)
 
 
 def _annotated(layout: Layout, descriptor: Descriptor, planned: ImagePlan) -> Descriptor:
@@ -199,9 +202,10 @@ def _secrets(wanted: Wanted, work: Path) -> Iterator[tuple[str, Path]]:
         yield "pip", path
 
 
-def _layers(made: Rendered, layout: Layout, descriptor: Descriptor) -> Iterator[BuiltLayer]:
+def _layers(made: Rendered, layout: Layout, descriptor: Descriptor, lister: Lister) -> Iterator[BuiltLayer]:
     manifest = layout.manifest(descriptor)
-    unpacked = contents.read(layout, manifest).unpacked
+    diff_ids = layout.config(manifest).rootfs.diff_ids
+    unpacked = contents.read(layout, manifest, diff_ids, lister=lister).unpacked
     below = len(made.base.manifest.layers)
     own = [layer.name for layer in made.plan.layers]
     squashed = len(manifest.layers) - below != len(own)

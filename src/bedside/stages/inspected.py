@@ -1,7 +1,7 @@
 """An image held against the release in it, without running anything of it."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +9,15 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from bedside.errors import ImageInvalid, VerificationFailed
-from bedside.image import contents, judging, plan
+from bedside.image import contents, judging, listings, plan
 from bedside.image.contents import Contents
 from bedside.image.judging import Locked
 from bedside.image.layout import Layout
+from bedside.image.listings import Lister
 from bedside.image.oci import Descriptor, ImageConfig, Manifest
 from bedside.locking import lockfile
 from bedside.release.reading import Release, open_release
+from bedside.stages.sbom import describes
 from bedside.stages.verify import check_files
 
 
@@ -51,6 +53,7 @@ def inspected(
     descriptor: Descriptor,
     *,
     digest: str | None = None,
+    lister: Lister = listings.read,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Inspected]:
     """Compare everything about an image that can be compared without running it.
@@ -59,6 +62,7 @@ def inspected(
         layout: Where its blobs are.
         descriptor: Of its manifest.
         digest: The release digest that it must have, 64 hexadecimal digits, with or without ``sha256:``.
+        lister: Lists a layer. A cache of listings is for who has just built the image, not for who doubts it.
         on_step: Told what is being done.
 
     Raises:
@@ -76,7 +80,8 @@ def inspected(
         manifest,
         config.rootfs.diff_ids,
         hashed=lambda path: "/site-packages/" in path,
-        kept=lambda path: path.endswith(".dist-info/RECORD"),
+        kept=lambda path: path.endswith(".dist-info/RECORD") or describes(path),
+        lister=lister,
     )
     named = judging.release_digest(config.config.labels)
     on_step("comparing every file of the release in it")  # 2
@@ -90,7 +95,7 @@ def inspected(
             for item in lockfile.parse(release.lock.read_text(encoding="utf-8"))
         )
         found = tuple(
-            judging.findings(release.contract, release.digest, config, there, records=there.kept, locked=locked)
+            judging.findings(release.contract, release.digest, config, there, records=_records(there), locked=locked)
         )
         if found:
             raise VerificationFailed(
@@ -99,6 +104,10 @@ def inspected(
                 findings=found,
             )
         yield Inspected(layout, descriptor, manifest, config, there, release)
+
+
+def _records(there: Contents) -> Mapping[str, bytes]:
+    return {path: data for path, data in there.kept.items() if path.endswith(".dist-info/RECORD")}
 
 
 def _release(directory: Path, digest: str) -> Release:

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from bedside.errors import ImageInvalid, ScanIncomplete
 from bedside.image import layers
 from bedside.image.assembly import CREATED_BY
+from bedside.image.contents import Contents
 from bedside.image.layout import CHUNK, Layout
 from bedside.image.oci import Manifest
 from bedside.provenance import contents, inventory
@@ -48,6 +49,23 @@ def survey(
         except (ImageInvalid, tarfile.TarError) as error:
             raise ScanIncomplete(f"layer {name} cannot be read: {error}", remedy="Build the image again.") from None
         found.close_layer()
+    return found.done()
+
+
+def inventoried(there: Contents) -> Inventory:
+    """Return the packages of an image whose layers were read, and of which what the inventory wants was kept.
+
+    Raises:
+        ScanIncomplete: A file that names packages is too large to be kept.
+    """
+    found = Survey()
+    for path, entry in there.entries.items():
+        wanted = entry.kind == "file" and inventory.wanted(path)
+        if wanted and entry.data is None:
+            raise ScanIncomplete(f"{path} is {entry.size} bytes, more than is read", remedy="Look into that file.")
+        if entry.kind != "directory":
+            found.add(path, entry.data if wanted else None)
+    found.close_layer()
     return found.done()
 
 

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 from bedside import __version__
-from bedside.errors import ImageInvalid
-from bedside.image import attached, plan
+from bedside.errors import ImageInvalid, ScanIncomplete
+from bedside.image import attached, contents, plan
 from bedside.image.attached import InLayout
+from bedside.image.contents import Contents
 from bedside.image.layout import Layout
 from bedside.image.oci import Descriptor, Manifest
 from bedside.locking import lockfile
-from bedside.provenance import sbom, slsa, statements
-from bedside.provenance.contents import File
+from bedside.provenance import inventory, sbom, slsa, statements
 from bedside.provenance.sbom import Described
 from bedside.provenance.slsa import Material
 from bedside.release.reading import Release, describe
@@ -26,22 +26,34 @@ _CONTRACT: Final = f"{_IN_RELEASE}/{seam.FILE_NAME}"
 _CARD: Final = f"{_IN_RELEASE}/model_card.json"
 
 
-def sbom_of(layout: Layout, image: Descriptor) -> bytes:
+def describes(path: str) -> bool:
+    """Whether the bytes of ``path`` are needed to say what an image is made of."""
+    return path in (_CONTRACT, _CARD) or inventory.wanted(path)
+
+
+def sbom_of(layout: Layout, image: Descriptor, there: Contents | None = None) -> bytes:
     """Return the CycloneDX document of an image, from its own layers.
 
+    Args:
+        layout: Where its blobs are.
+        image: Of its manifest.
+        there: What lies in it, where its layers were read already and what `describes` it was kept.
+
     Raises:
-        ScanIncomplete: A layer cannot be read.
+        ScanIncomplete: A layer, or what names packages, cannot be read.
         ImageInvalid: The release in it is none.
     """
-    kept: dict[str, bytes] = {}
+    there = there or _read(layout, image)
+    contract, release = _contract(there.kept.get(_CONTRACT))
+    described = Described(image.digest, layers.inventoried(there), contract, release, _card(there.kept.get(_CARD)))
+    return sbom.encode(described, __version__)
 
-    def keep(file: File) -> None:
-        kept[file.path] = file.head
 
-    manifest = layout.manifest(image)
-    inventory = layers.survey(layout, manifest, keep, of=lambda path: path in (_CONTRACT, _CARD))
-    contract, release = _contract(kept.get(_CONTRACT))
-    return sbom.encode(Described(image.digest, inventory, contract, release, _card(kept.get(_CARD))), __version__)
+def _read(layout: Layout, image: Descriptor) -> Contents:
+    try:
+        return contents.read(layout, layout.manifest(image), kept=describes)
+    except ImageInvalid as error:
+        raise ScanIncomplete(f"the image cannot be read: {error}", remedy="Build the image again.") from None
 
 
 def leave_sbom(layout: Layout, image: Descriptor, document: bytes) -> None:

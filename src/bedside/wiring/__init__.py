@@ -1,15 +1,17 @@
-"""Where effects are chosen: one place makes the real runner, resolver and caches that the verbs work with."""
+"""Where effects are chosen: one place makes the real runner, resolver and caches that the verbs work with.
+
+What only some verbs need stands beside it, so that the others start without it: `clusters`, `signing`, `scanning`.
+"""
 
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bedside.errors import KeyInvalid, KubeconfigInvalid, ToolFailed, UsageError
+from bedside.errors import ToolFailed, UsageError
 from bedside.image import bases, hosts, layout, pulling
 from bedside.image.attached import InLayout, InRegistry, Place
 from bedside.image.credentials import CredentialStore, auth_files
@@ -20,19 +22,11 @@ from bedside.image.oci import Descriptor
 from bedside.image.reference import Reference
 from bedside.image.registry import Repository
 from bedside.image.transport import Session, certificates
-from bedside.kube.clock import Clock
-from bedside.kube.cluster import kubeconfig as kubeconfigs
-from bedside.kube.cluster.credentials import Wallet
-from bedside.kube.cluster.session import Session as ClusterSession
 from bedside.locking.environments import EnvironmentCache, cache_directory
 from bedside.locking.uv import Uv
 from bedside.process import Runner, Subprocess
-from bedside.provenance import keyless, keys, kms
-from bedside.provenance.keys import Signer
-from bedside.stages import advisories, record
+from bedside.stages import record
 from bedside.stages.assemble import Builder
-from bedside.stages.rollouts import Cluster
-from bedside.stages.scanner import Scanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +86,8 @@ def host(wanted: str) -> Host:
     Raises:
         ToolFailed: There is none; an image that cannot be proven gets no name.
     """
-    for found in hosts.available(Subprocess(), engines(), root=os.geteuid() == 0):
+    asked = {name: found for name, found in engines().items() if wanted in ("auto", name)}
+    for found in hosts.available(Subprocess(), asked, root=os.geteuid() == 0):
         if wanted in ("auto", found.name.partition(" ")[0]):
             return found
     what = "podman, docker, or as root runc or crun" if wanted == "auto" else wanted
@@ -179,56 +174,6 @@ def place(
         yield InRegistry(reached, reached.get(reference.digest or reference.tag or ""))
 
 
-def signer(named: str, ask: Callable[[], str]) -> Signer:
-    """Return what signs: a key of AWS KMS (``awskms://...``), or the private key in a file.
-
-    Args:
-        named: Where the key is.
-        ask: Asks the person for the password of an encrypted key; only where COSIGN_PASSWORD does not say it.
-    """
-    if named.startswith(kms.SCHEME):
-        return kms.open_key(named)
-    try:
-        data = Path(named).read_bytes()
-    except OSError as error:
-        raise KeyInvalid(
-            f"the key {named} cannot be read: {error.strerror}", remedy="Name a file with a key."
-        ) from None
-    said = os.environ.get("COSIGN_PASSWORD")
-    return keys.read_private(data, lambda: (ask() if said is None else said).encode())
-
-
-identifies = keyless.identifies
-"""Whether a bundle was signed without a key by an identity: asked of Sigstore, where the extra is installed."""
-
-
-@contextmanager
-def cluster(
-    *,
-    kubeconfig: Path | None = None,
-    context: str | None = None,
-    on_wait: Callable[[str], None] = lambda _: None,
-) -> Iterator[Cluster]:
-    """Give the cluster that a kubeconfig's context leads to; without one, in a pod, the pod's own.
-
-    Args:
-        kubeconfig: The file; by default those of KUBECONFIG, or ~/.kube/config.
-        context: Its context; the current one where left out.
-        on_wait: Told why and how long, where the API server is asked again.
-
-    Raises:
-        KubeconfigInvalid: None leads to a cluster.
-    """
-    if kubeconfig is not None and not kubeconfig.is_file():
-        raise KubeconfigInvalid(f"{kubeconfig} is no file")
-    paths = (kubeconfig,) if kubeconfig is not None else kubeconfigs.files(os.environ, Path.home())
-    documents = kubeconfigs.read(paths)
-    inside = kubeconfigs.in_cluster(os.environ) if not documents and context is None else None
-    access = inside or kubeconfigs.access(documents, context, Path.read_bytes)
-    with ClusterSession(access, Wallet(access, Subprocess()), on_wait=on_wait) as session:
-        yield Cluster(session, Clock())
-
-
 @contextmanager
 def whole_image(
     target: str,
@@ -297,27 +242,3 @@ def _in_engine(name: str) -> tuple[Engine, str] | None:
         if found.dialect.runs and found.version() is not None and (image := found.find(name)) is not None:
             return found, image
     return None
-
-
-def scanner() -> Scanner:
-    """Return what scans with; variables of the user's own that trivy would read are set to nothing."""
-    unset = {name: "" for name in os.environ if name.startswith("TRIVY_")}
-    return Scanner(Subprocess(), unset, lambda: datetime.now(UTC))
-
-
-def vulnerabilities(db: str | None, *, ca_file: Path | None = None, plain_http: bool = False) -> Path:
-    """Return the directory of trivy's vulnerability database.
-
-    Args:
-        db: A directory, or the registry that mirrors it; trivy's own cache where nothing is named.
-        ca_file: Certificates to believe beside the system's.
-        plain_http: No TLS; only for a registry on this machine.
-    """
-    if db is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return advisories.local(Path(os.environ.get("TRIVY_CACHE_DIR") or cache / "trivy"))
-    if Path(db).exists() or db.startswith((".", "/")):
-        return advisories.local(Path(db))
-    reference = Reference.parse(db)
-    with repository(reference, ca_file=ca_file, plain_http=plain_http) as reached:
-        return advisories.pulled(reached, reference, cache_directory().parent / "advisories")
