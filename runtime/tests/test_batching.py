@@ -139,6 +139,30 @@ def test_the_failure_of_one_request_is_its_own() -> None:
     asyncio.run(scenario())
 
 
+def test_what_would_take_its_time_is_asked_on_a_thread_and_holds_nobody_up() -> None:
+    class Edged(Doubling):
+        def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar] | None:
+            return None if any(row[0] == 7 for row in rows) else [float(row[0] or 0) * 2 for row in rows]
+
+    async def scenario() -> None:
+        model = Edged()
+        inline = Inline(model, Batching(model))
+        model.gate.clear()
+        slow = asyncio.create_task(inline.predict(asks(1, 7), LATE))
+        while not model.calls:
+            await asyncio.sleep(0.001)
+        assert (await inline.predict(asks(2), LATE)).values == [4.0]
+        with pytest.raises(DeadlineExceeded):
+            await inline.predict(asks(7), asyncio.get_running_loop().time() + 0.02)
+        assert inline.abandoned == 1
+        model.gate.set()
+        assert (await slow).values == [2.0, 14.0]
+        assert model.calls == [2]
+        inline.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("kind", [Batching, Inline])
 def test_another_number_of_answers_than_rows_is_refused(kind: type[Batching] | type[Inline]) -> None:
     class Short:

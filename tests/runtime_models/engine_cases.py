@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from bedside_runtime import equivalence, golden
 from bedside_runtime.adapters import columns, engines, estimators
+from bedside_runtime.adapters.edges import Drawn
 from bedside_runtime.adapters.opened import bind
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.contract import EngineName, Input, Model, Output
@@ -30,13 +31,18 @@ def mixed(numbers: Any, categories: Any, model: Any, flag: Any = "passthrough", 
 
 
 def engine_and_native(
-    name: EngineName, fitted: Any, inputs: Sequence[Input], output: Output, tolerance: float = TOLERANCE
+    name: EngineName,
+    fitted: Any,
+    inputs: Sequence[Input],
+    output: Output,
+    tolerance: float = TOLERANCE,
+    drawn: Sequence[Drawn] = (),
 ) -> tuple[Predictor, Predictor]:
     opened = estimators.Model(fitted)
     features = columns.match(opened.names, opened.count, inputs)
     layout = opened.layout(inputs)
     model = Model(framework="sklearn", format="joblib", artifact="m", features=features, layout=layout)
-    engine = engines.build(name, opened, model, inputs, output, tolerance)
+    engine = engines.build(name, opened, model, inputs, output, tolerance, drawn=drawn)
     return engine, bind(opened, layout, features, inputs, output, None)
 
 

@@ -195,6 +195,31 @@ def test_the_model_itself_answers_within_the_tolerance_of_an_edge_and_nowhere_el
     assert model.asked == ([1, 1] if asked else [])
 
 
+@pytest.mark.parametrize(
+    ("value", "cell", "asked"), [(0.9, 5, False), (0.2, 5, True), (0.9, 11, True), (0.9, None, False)]
+)
+def test_where_the_model_itself_is_asked_there_is_no_answer_at_once(
+    value: float, cell: int | None, asked: bool
+) -> None:
+    model = Counted()
+    engine = edges.AtEdges(lambda rows: [value] * len(rows), lambda: model, BANDED, 1e-9, [(0, -10.0, 10.0)])
+    assert engine.at_once([(5,), (cell,)]) == (None if asked else [value, value])
+    assert model.asked == []
+
+
+def test_beyond_what_the_proof_drew_the_model_itself_answers() -> None:
+    inputs = (Input(name="load", type="number"), Input(name="count", type="number"))
+    table = np.random.default_rng(3).random((200, 2)) * [100, 5]
+    fitted = make_pipeline(StandardScaler(), LinearRegression()).fit(table, table @ [0.01, 0.3])
+    output = Output(name="v", type="value", bands=(Band(name="low", below=1.0), Band(name="high")))
+    engine, native = engine_and_native("folded", fitted, inputs, output)
+    golden_cases = [golden.Case("0", ValidRow((50.0, 2.0)), native.predict([(50.0, 2.0)])[0])]
+    far = (1e12, -3.33333333e10)
+    assert engine.predict([far]) != native.predict([far])
+    engine, _ = engine_and_native("folded", fitted, inputs, output, drawn=equivalence.drawn(inputs, golden_cases))
+    assert engine.predict([far]) == native.predict([far])
+
+
 def test_a_label_that_a_sum_cannot_tell_is_the_model_s_own() -> None:
     fitted = make_pipeline(SimpleImputer(), StandardScaler(), logistic()).fit(FRAME[NAMES], WARD)
     output = Output(name="ward", type="class")

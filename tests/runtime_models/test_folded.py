@@ -342,3 +342,13 @@ def test_a_category_that_the_encoder_refuses_is_not_folded() -> None:
     fitted = mixed(SimpleImputer(), OneHotEncoder(handle_unknown="error"), logistic()).fit(FRAME, DIED)
     with pytest.raises(EngineUnsuitable, match="refuses values"):
         engine_and_native("folded", fitted, wider, PROBABILITY)
+
+
+def test_an_exponential_that_overflows_is_infinite_as_numpy_has_it() -> None:
+    fitted = make_pipeline(StandardScaler(), PoissonRegressor()).fit(FRAME[["systolic"]], STAY)
+    inputs = (Input(name="systolic", type="number"),)
+    engine, native = engine_and_native("folded", fitted, inputs, VALUE)
+    rows = [(-1e9,), (1e9,)]
+    with np.errstate(over="ignore"):
+        assert engine.predict(rows) == native.predict(rows)
+    assert float("inf") in engine.predict(rows)

@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 
 from bedside_runtime import contract, environment, loading, signature, signing_key
 from bedside_runtime.__main__ import main
+from bedside_runtime.adapters.edges import AtEdges
 from bedside_runtime.contract import Contract, Converted, Engine, File, Golden, Model, Serve
 from bedside_runtime.errors import (
     BedsideRuntimeError,
@@ -169,6 +170,18 @@ def test_a_converted_model_that_is_used_without_a_digest_is_refused(tmp_path: Pa
     written(tmp_path / "r", engine=Engine(name="onnx", converted=graph))
     with pytest.raises(IntegrityError, match=r"engine/model\.onnx is used, and no digest"):
         loading.load(tmp_path / "r")
+
+
+def test_an_engine_is_told_between_which_ends_its_proof_drew_numbers_of_no_declared_range(tmp_path: Path) -> None:
+    written(tmp_path / "r", engine=Engine(name="folded"))
+    found, files = loading.verified(tmp_path / "r")
+    engine = loading.open_model(found, files, "folded")
+    cells = [case.row.cells for case in loading.golden_cases(found, files)]
+    assert isinstance(engine, AtEdges)
+    assert engine.at_once(cells) is not None
+    for place in range(len(NUMBERS)):
+        far = (*cells[0][:place], 1e12, *cells[0][place + 1 :])
+        assert engine.at_once([far]) is None
 
 
 def test_golden_cases_that_went_missing_are_counted(release: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from bedside_runtime.adapters.predictor import Predictor
+from bedside_runtime.adapters.predictor import Predictor, Quick
 from bedside_runtime.contract import Row, Scalar
 from bedside_runtime.errors import DeadlineExceeded, OutputInvalid
 
@@ -70,19 +70,39 @@ class Asking(Protocol):
 
 
 class Inline:
-    """Asks in the loop itself: for engines that take microseconds a row and cannot block."""
+    """Asks in the loop itself: for engines that take microseconds a row and cannot block.
 
-    waiting = 0
-    abandoned = 0
+    Where such an engine has to ask the model itself, that is done on a thread: it takes its time, and a request may
+    hold a thousand rows at the edge of a band.
+    """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, beside: "Batching | None" = None) -> None:
+        """``beside`` asks ``predictor`` on a thread; ``None`` for one that never takes its time."""
         self._predictor = predictor
+        self._beside = beside
+        self._at_once = predictor.at_once if isinstance(predictor, Quick) else predictor.predict
+
+    @property
+    def waiting(self) -> int:
+        """See ``Asking``."""
+        return self._beside.waiting if self._beside is not None else 0
+
+    @property
+    def abandoned(self) -> int:
+        """See ``Asking``."""
+        return self._beside.abandoned if self._beside is not None else 0
 
     async def predict(self, rows: Sequence[Row], deadline: float) -> Answered:
         """See ``Asking``."""
         if time.monotonic() > deadline:
             raise DeadlineExceeded("the deadline passed before the model was asked")
-        return _asked(self._predictor, rows)
+        if self._beside is None:
+            return _asked(self._predictor, rows)
+        started = time.perf_counter()
+        values = self._at_once(rows)
+        if values is None:
+            return await self._beside.predict(rows, deadline)
+        return _answered(values, rows, time.perf_counter() - started)
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """See ``Asking``."""
@@ -90,6 +110,8 @@ class Inline:
 
     def close(self) -> None:
         """See ``Asking``."""
+        if self._beside is not None:
+            self._beside.close()
 
 
 class _Request:
@@ -251,7 +273,10 @@ def _attempt(predictor: Predictor, rows: Sequence[Row]) -> Answered | Exception:
 def _asked(predictor: Predictor, rows: Sequence[Row]) -> Answered:
     started = time.perf_counter()
     values = predictor.predict(rows)
-    seconds = time.perf_counter() - started
+    return _answered(values, rows, time.perf_counter() - started)
+
+
+def _answered(values: Sequence[Scalar], rows: Sequence[Row], seconds: float) -> Answered:
     if len(values) != len(rows):
         raise OutputInvalid(f"the model answered {len(values)} values for {len(rows)} rows")
     return Answered(values, len(rows), seconds)

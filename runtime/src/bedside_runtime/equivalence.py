@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from bedside_runtime import borders, golden
+from bedside_runtime.adapters.edges import Drawn
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.contract import Cell, Input, Output, Proof, Row, Scalar
 from bedside_runtime.errors import EquivalenceFailed
@@ -144,6 +145,15 @@ def sample(inputs: Sequence[Input], cases: Sequence[golden.Case], count: int) ->
     draw = random.Random(SEED)  # noqa: S311 - a draw that must be the same again
     ranges = [_range(item, [case.row.cells[place] for case in cases]) for place, item in enumerate(inputs)]
     return [tuple(_cell(item, span, draw) for item, span in zip(inputs, ranges, strict=True)) for _ in range(count)]
+
+
+def drawn(inputs: Sequence[Input], cases: Sequence[golden.Case]) -> tuple[Drawn, ...]:
+    """Return between which ends `sample` draws each number of no declared range."""
+    return tuple(
+        (place, *_range(item, [case.row.cells[place] for case in cases]))
+        for place, item in enumerate(inputs)
+        if item.type in ("number", "integer") and item.valid is None
+    )
 
 
 def _range(item: Input, seen: Sequence[Cell]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from bedside_runtime import adapters, canonical, contract, environment, golden, signature
+from bedside_runtime import adapters, canonical, contract, environment, equivalence, golden, signature
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.contract import Contract, EngineName, Serve
 from bedside_runtime.errors import ContractInvalid, IntegrityError
@@ -165,7 +165,10 @@ def open_model(found: Contract, files: Mapping[str, bytes], engine: EngineName |
     code = {path: files[path] for path in model.code}
     artifact = files[model.artifact]
     graph = files[found.engine.converted.path] if found.engine.converted else None
-    return adapters.open_model(model, found.inputs, found.output, artifact, code, engine, found.golden.tolerance, graph)
+    drawn = equivalence.drawn(found.inputs, golden_cases(found, files)) if engine != "native" else ()
+    return adapters.open_model(
+        model, found.inputs, found.output, artifact, code, engine, found.golden.tolerance, graph, drawn
+    )
 
 
 def golden_cases(found: Contract, files: Mapping[str, bytes]) -> tuple[golden.Case, ...]:

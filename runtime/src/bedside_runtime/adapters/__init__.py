@@ -10,6 +10,7 @@ from typing import Literal, assert_never
 from bedside_runtime import environment
 from bedside_runtime.adapters import code as authors
 from bedside_runtime.adapters import columns, converting, engines, estimators, formats, lightgbm, onnx, sklearn, xgboost
+from bedside_runtime.adapters.edges import Drawn
 from bedside_runtime.adapters.opened import Facts, Opened, bind
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.contract import (
@@ -35,6 +36,7 @@ def open_model(
     engine: EngineName | Literal["native"] = "native",
     tolerance: float = 0.0,
     graph: bytes | None = None,
+    drawn: Sequence[Drawn] = (),
 ) -> Predictor:
     """Build the predictor from bytes that were verified; nothing is read from disk.
 
@@ -47,6 +49,7 @@ def open_model(
         engine: What shall compute.
         tolerance: How far an answer of another engine than ``native`` may be from the model's own.
         graph: The model as it was converted to ONNX, for the engine ``onnx``.
+        drawn: Numbers of no declared range, and between which ends the engine's proof draws them.
 
     Raises:
         EngineUnsuitable: The engine cannot compute this model.
@@ -55,7 +58,7 @@ def open_model(
     transform = authors.install(code).transform()
     opened = _open(model.format, artifact, model.globals)
     if engine != "native":
-        return engines.build(engine, opened, model, inputs, output, tolerance, graph)
+        return engines.build(engine, opened, model, inputs, output, tolerance, graph, drawn)
     return bind(opened, model.layout, model.features, inputs, output, transform)
 
 

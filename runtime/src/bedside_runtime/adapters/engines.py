@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bedside_runtime.adapters import converted, direct, estimators, folded
-from bedside_runtime.adapters.edges import AtEdges, Computes
+from bedside_runtime.adapters.edges import AtEdges, Computes, Drawn
 from bedside_runtime.adapters.features import Unfoldable
 from bedside_runtime.adapters.opened import Opened, bind
 from bedside_runtime.adapters.predictor import Predictor
@@ -33,6 +33,7 @@ def build(
     output: Output,
     tolerance: float,
     graph: bytes | None = None,
+    drawn: Sequence[Drawn] = (),
 ) -> Predictor:
     """Return the engine ``name`` for a model that is open.
 
@@ -44,6 +45,7 @@ def build(
         output: What it is declared to answer.
         tolerance: How far an answer may be from the model's own; as close to a band's edge, the model is asked.
         graph: The model as it was converted to ONNX, for the engine ``onnx``.
+        drawn: Numbers of no declared range, and between which ends the proof draws them; beyond, the model is asked.
 
     Raises:
         EngineUnsuitable: It cannot compute this model; the message says why.
@@ -58,7 +60,7 @@ def build(
     except (Unfoldable, ModelMismatch) as error:
         raise _unsuitable(name, str(error)) from None
     return AtEdges(
-        computes, lambda: bind(opened, model.layout, model.features, inputs, output, None), output, tolerance
+        computes, lambda: bind(opened, model.layout, model.features, inputs, output, None), output, tolerance, drawn
     )
 
 

@@ -89,7 +89,14 @@ def _value(model: Any, name: str, output: Output) -> Link:  # noqa: ANN401
     identity = name == "TweedieRegressor" and (model.link == "identity" or (model.link == "auto" and model.power <= 0))
     if name in _LINEAR or identity:
         return lambda sums: sums[0]
-    return lambda sums: math.exp(sums[0])
+    return lambda sums: _exponential(sums[0])
+
+
+def _exponential(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:  # NumPy says infinity, which no output can be
+        return math.inf
 
 
 def _label(classes: Sequence[Scalar]) -> Link:

@@ -1,7 +1,7 @@
 """The one protocol that everything which predicts follows: adapters, engines, batching, recording."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bedside_runtime.contract import Row, Scalar
 
@@ -19,4 +19,13 @@ class Predictor(Protocol):
             As many values as rows: the probability of the positive class, the class label, or the value.
             They are unchecked: ``outputs.answer`` refuses what the declared output cannot be.
         """
+        ...
+
+
+@runtime_checkable
+class Quick(Predictor, Protocol):
+    """Answers most rows in microseconds, and knows which it does not."""
+
+    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar] | None:
+        """Return what ``predict`` returns, or ``None`` where that would take its time."""
         ...

@@ -207,9 +207,8 @@ class Process:
 
     def _asking(self, loaded: loading.Loaded) -> Asking:
         serve = loaded.contract.serve
-        if loaded.contract.engine.name in engines.INLINE:
-            return Inline(loaded.predictor)
-        return Batching(loaded.predictor, serve.max_batch, serve.batch_wait_ms / 1000, self._metrics.batch)
+        batching = Batching(loaded.predictor, serve.max_batch, serve.batch_wait_ms / 1000, self._metrics.batch)
+        return Inline(loaded.predictor, batching) if loaded.contract.engine.name in engines.INLINE else batching
 
     async def _self_checks(self, period: float) -> None:
         while (service := self._lifecycle.service) is not None:
