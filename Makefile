@@ -54,7 +54,7 @@ bench-quick: setup  ## A part of the field in two minutes, printed (needs wrk)
 bench-image: setup  ## Images beside the guide's, BentoML's and MLflow's: time, size, what moves; writes docs/benchmarks-images.md (needs podman, mmdebstrap)
 	$(RUN)/python -m benchmarks.images
 
-bench-check: setup  ## How long `bedside check` takes, beside reading alone and beside trivy
+bench-check: setup  ## How long `bedside check` takes, beside reading alone and beside trivy; writes docs/benchmarks-check.md
 	$(RUN)/python -m benchmarks.check
 
 bench-audit: setup  ## Durable records a second, verification, a start behind 1 GB of log: writes docs/benchmarks-audit.md

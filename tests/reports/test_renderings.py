@@ -8,7 +8,7 @@ import jsonschema_rs
 
 from bedside.findings import Finding, Severity
 from bedside.reports import sarif, structured, text
-from bedside.reports.report import Accepted, Report, RuleText
+from bedside.reports.report import Accepted, Report, RuleText, StockTool
 
 SCHEMA = json.loads((Path(__file__).parent / "sarif-schema-2.1.0.json").read_text())
 
@@ -28,6 +28,7 @@ REPORT = Report(
     (Accepted(REPLICA, "one node in the test ward", date(2027, 3, 31)),),
     3,
     {"BED-K8S-010": RuleText("A single replica", Severity.PATIENT_SAFETY, "One pod is no pod.", "Run at least two.")},
+    (StockTool("trivy config", 1, 24.04),),
 )
 
 
@@ -44,6 +45,11 @@ def test_text_lists_what_was_accepted_with_reason_and_end() -> None:
         "accepted (1)\n  k8s/my deployment.yaml:7  BED-K8S-010  until 2027-03-31: one node in the test ward"
         in text.render(REPORT)
     )
+
+
+def test_text_and_json_say_what_each_stock_tool_added_and_how_long_it_took() -> None:
+    assert "trivy config: 1 of these, 24.0 s\n" in text.render(REPORT)
+    assert structured.document(REPORT)["tools"] == [{"name": "trivy config", "added": 1, "seconds": 24.0}]
 
 
 def test_text_lets_no_control_character_through() -> None:

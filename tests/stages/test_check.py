@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -29,6 +30,7 @@ class Tools:
     def __init__(self, answers: Mapping[str, Completed]) -> None:
         self.answers = answers
         self.commands: list[tuple[str, ...]] = []
+        self.seconds: list[float] = []
 
     def run(
         self,
@@ -41,9 +43,53 @@ class Tools:
         on_error_line: Callable[[str], None] | None = None,
     ) -> Completed:
         self.commands.append(tuple(command))
+        self.seconds.append(timeout or 0)
         if command[0] not in self.answers:
             raise ToolFailed(f"{command[0]} is not installed")
         return self.answers[command[0]]
+
+
+class Meeting(Tools):
+    """Tools that answer only when all of them have been asked."""
+
+    def __init__(self, answers: Mapping[str, Completed]) -> None:
+        super().__init__(answers)
+        self.all_asked = threading.Barrier(len(answers), timeout=60)
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        input: str | None = None,  # noqa: A002 - subprocess's own word
+        timeout: float | None = None,
+        on_error_line: Callable[[str], None] | None = None,
+    ) -> Completed:
+        self.all_asked.wait()
+        return super().run(command, env=env, timeout=timeout)
+
+
+class Slow(Tools):
+    """Tools of which one answers only when it is let go."""
+
+    def __init__(self, answers: Mapping[str, Completed], slow: str) -> None:
+        super().__init__(answers)
+        self.slow = slow
+        self.go = threading.Event()
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        input: str | None = None,  # noqa: A002 - subprocess's own word
+        timeout: float | None = None,
+        on_error_line: Callable[[str], None] | None = None,
+    ) -> Completed:
+        assert command[0] != self.slow or self.go.wait(60)
+        return super().run(command, env=env, timeout=timeout)
 
 
 def _done(output: object, code: int = 0) -> Completed:
@@ -148,6 +194,106 @@ def test_the_real_tools_speak_the_form_that_is_read(
     theirs = [item for item in report.findings if item.rule.startswith(known)]
     assert theirs
     assert all(item.file.startswith("icu/") and (deployment.parent / item.file).is_file() for item in theirs)
+
+
+@pytest.fixture
+def silenced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Dockerfile, a pod and a workflow with mistakes, beside everything that would keep the tools quiet."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Dockerfile").write_text(
+        "# hadolint global ignore=DL3004\nFROM python:3.11\n# hadolint ignore=DL3003\nRUN cd /tmp && sudo true\n"
+    )
+    (tmp_path / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: b}\nspec:\n  containers: [{name: c, image: d}]\n"
+    )
+    workflow = tmp_path / ".github/workflows/ci.yml"
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text(
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n"
+        "      - uses: actions/checkout@v4 # zizmor: ignore[artipacked]\n"
+    )
+    (tmp_path / ".hadolint.yaml").write_text("ignored: [DL3003, DL3004]\n")
+    (tmp_path / ".trivyignore").write_text("KSV-0011\nDS-0010\n")
+    (tmp_path / "trivy.yaml").write_text("severity: [CRITICAL]\nscan:\n  skip-files: ['**/pod.yaml', Dockerfile]\n")
+    (tmp_path / "zizmor.yml").write_text("rules:\n  artipacked:\n    disable: true\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("tool", "rules"),
+    [("hadolint", {"DL3003", "DL3004"}), ("trivy", {"KSV-0011", "DS-0010"}), ("zizmor", {"artipacked"})],
+)
+def test_no_file_and_no_comment_of_its_own_keeps_a_tool_quiet(silenced: Path, tool: str, rules: set[str]) -> None:
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    assert rules <= set(_rules(stage.check(["."], runner=Subprocess(), today=TODAY)))
+
+
+def test_no_variable_keeps_a_tool_quiet(silenced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("trivy") is None or shutil.which("hadolint") is None:
+        pytest.skip("trivy or hadolint is not installed")
+    for name, value in {
+        "TRIVY_SEVERITY": "CRITICAL",
+        "TRIVY_SKIP_FILES": "pod.yaml,Dockerfile",
+        "TRIVY_MISCONFIG_SCANNERS": "terraform",
+        "HADOLINT_IGNORE": "DL3004",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert {"KSV-0011", "DS-0010", "DL3004"} <= set(_rules(stage.check(["."], runner=Subprocess(), today=TODAY)))
+
+
+def test_whatever_would_have_kept_them_quiet_is_listed(silenced: Path) -> None:
+    report = stage.check(["."], runner=None, today=TODAY)
+    listed = [(item.file, item.line) for item in report.findings if item.rule == "BED-INP-013"]
+    assert listed == [
+        (".github/workflows/ci.yml", 6), (".hadolint.yaml", 0), (".trivyignore", 0),
+        ("Dockerfile", 1), ("Dockerfile", 3), ("trivy.yaml", 0), ("zizmor.yml", 0),
+    ]  # fmt: skip
+
+
+def test_a_comment_that_trivy_obeys_all_the_same_is_a_finding_for_the_gate(silenced: Path) -> None:
+    dockerfile = silenced / "Dockerfile"
+    dockerfile.write_text(dockerfile.read_text().replace("RUN", "#trivy:ignore:DS-0010\nRUN"))
+    report = stage.check(["."], runner=None, today=TODAY)
+    (found,) = (item for item in report.findings if item.rule == "BED-INP-012")
+    assert (found.file, found.line, found.severity) == ("Dockerfile", 4, Severity.SECURITY)
+
+
+def test_the_report_says_what_each_tool_added_and_how_long_it_took(deployment: Path) -> None:
+    theirs = [{"code": "DL3008", "file": "icu/Dockerfile", "line": 15, "level": "warning", "message": "pin versions"}]
+    report = stage.check(["icu"], runner=Tools(NOTHING | {"hadolint": _done(theirs)}), today=TODAY)
+    assert [(tool.name, tool.added) for tool in report.tools] == [("hadolint", 1), ("trivy config", 0), ("zizmor", 0)]
+    assert all(tool.seconds >= 0 for tool in report.tools)
+
+
+def test_the_tools_are_asked_beside_each_other_and_beside_the_rules(deployment: Path) -> None:
+    runner = Meeting(NOTHING)
+    report = stage.check(["icu"], runner=runner, today=TODAY)
+    assert len(report.tools) == 3  # each waited until all three had been started
+
+
+def test_whom_it_waits_for_is_said(deployment: Path) -> None:
+    said: list[str] = []
+    runner = Slow(NOTHING, "trivy")
+
+    def wait(tool: str) -> None:
+        said.append(tool)
+        if tool == "trivy config":
+            runner.go.set()
+
+    stage.check(["icu"], runner=runner, today=TODAY, on_wait=wait)
+    assert "trivy config" in said
+
+
+def test_a_tool_has_longer_where_it_has_more_to_read(deployment: Path) -> None:
+    runner = Tools(NOTHING)
+    stage.check(["icu"], runner=runner, today=TODAY)
+    few = max(runner.seconds)
+    for number in range(100):
+        (deployment / f"k8s/more-{number}.yaml").write_text("apiVersion: v1\nkind: ConfigMap\n")
+    stage.check(["icu"], runner=runner, today=TODAY)
+    assert max(runner.seconds) >= few + 100
 
 
 def test_a_suppression_is_held_against_today(deployment: Path) -> None:

@@ -181,6 +181,31 @@ def test_a_dockerfile_is_checked_with_hadolint_trivy_and_our_own_rules(
     assert {"DL3004", "DS-0010", "BED-IMG-001"} <= rules
 
 
+def test_nothing_beside_or_in_a_dockerfile_keeps_the_scan_quiet(
+    layout: Layout, db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text(
+        "# hadolint global ignore=DL3004\nFROM python:3.11\n#trivy:ignore:DS-0010\nRUN cd /tmp && sudo true\n"
+    )
+    (tmp_path / ".hadolint.yaml").write_text("ignored: [DL3003, DL3004]\n")
+    (tmp_path / "trivy.yaml").write_text("severity: [CRITICAL]\n")
+    (tmp_path / ".trivyignore").write_text("DS-0001\nDS-0013\n")
+    monkeypatch.chdir(tmp_path)
+    scanned = scan(layout, db, *CLEAN, dockerfile=dockerfile)
+    assert {"DL3003", "DL3004", "DS-0013", "BED-INP-012"} <= {rule for rule, _ in said(scanned)}
+
+
+def test_what_a_dockerfile_accepts_with_reason_and_end_is_listed(layout: Layout, db: Path, tmp_path: Path) -> None:
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text("# bedside: ignore BED-IMG-001 until 2999-01-01: the base is built here\nFROM python:3.11\n")
+    scanned = scan(layout, db, *CLEAN, dockerfile=dockerfile)
+    assert "BED-IMG-001" not in {rule for rule, _ in said(scanned)}
+    assert [(one.finding.rule, one.reason) for one in scanned.report.accepted] == [
+        ("BED-IMG-001", "the base is built here")
+    ]
+
+
 # -- fails closed
 
 

@@ -45,7 +45,8 @@ def command(
 
     Reads Dockerfiles, Kubernetes YAML, kustomize trees, CI workflows, requirements, Python serving files and
     bedside.toml, and looks above all for contradictions between them. hadolint, trivy config and zizmor are run
-    where they are installed. A finding is accepted by a comment with an end and a reason:
+    where they are installed, without their own configuration and ignores; --no-stock leaves them out, which for many
+    files is most of the time. A finding is accepted by a comment with an end and a reason:
     `# bedside: ignore RULE until YYYY-MM-DD: reason`.
     """
     if explain is not None:
@@ -65,6 +66,7 @@ def command(
         today=datetime.now(UTC).date(),
         strict=strict,
         standard_input=given,
+        on_wait=lambda tool: console.note(f"our own rules are done; waiting for {tool} (--no-stock leaves it out)"),
     )
     if as_json:
         console.result(structured.document(report))

@@ -86,6 +86,21 @@ class Application:
         return {node.name: node for node in self.nodes if isinstance(node, Function)}
 
     @cached_property
+    def constants(self) -> dict[str, set[str]]:
+        """Texts that names are given, as they are or as a path."""
+        found: dict[str, set[str]] = {}
+        for node in self.nodes:
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                path = (
+                    node.value.args if isinstance(node.value, ast.Call) and name_of(node.value.func) == "Path" else []
+                )
+                text = text_of(path[0] if path else node.value)
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                for target in (one for one in targets if isinstance(one, ast.Name) and text):
+                    found.setdefault(target.id, set()).add(text or "")
+        return found
+
+    @cached_property
     def start_hooks(self) -> tuple[Function, ...]:
         """Functions that run before the first request is answered: lifespans and start-up hooks."""
         named = {

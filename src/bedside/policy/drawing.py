@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bedside.policy import applications, dockerfiles, gitlab, remarks, requirement_files, yamltree
+from bedside.policy import applications, dockerfiles, gitlab, remarks, requirement_files, silencers, yamltree
 from bedside.policy.kubernetes import KubeObject
 from bedside.policy.kustomize.kustomization import FILES, Kustomization
 from bedside.policy.kustomize.trees import Tree, grown
@@ -72,6 +72,8 @@ class _Builder:
         kind = kind_of(source.path)
         if kind in ("dockerfile", "python", "yaml"):
             self.remarks += remarks.of_comments(text, source.path)
+        if kind in ("dockerfile", "terraform", "yaml"):
+            self.problems += silencers.of_text(text, source.path)
         match kind:
             case "prose":
                 self.remarks += remarks.of_prose(text, source.path)
@@ -177,6 +179,7 @@ class _Builder:
             pipeline = gitlab.expanded(path, self.loaded)
             if pipeline is not None:
                 self.workflows.append(Workflow(path, pipeline, gitlab=True))
+        self.problems += silencers.of_names(names)
         trees = grown(self.kustomizations, self.documents, self.loaded)
         patches = {path for one in self.kustomizations for _, path in one.patch_files}
         for tree in trees if whole else ():
@@ -245,4 +248,6 @@ def kind_of(path: str) -> str:
         return "toml"
     if lower in ("readme.md", "readme.rst", "readme.txt", "readme"):
         return "prose"
+    if lower.endswith((".tf", ".tofu")):
+        return "terraform"  # which trivy checks; here only what silences it is looked at
     return "json" if lower in ("contract.json", "measurements.json") else ""

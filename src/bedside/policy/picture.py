@@ -7,7 +7,7 @@ from typing import Any
 
 from bedside.policy.applications import Application, Route
 from bedside.policy.dockerfiles import Dockerfile
-from bedside.policy.kubernetes import SERVING_KINDS, KubeObject, Pod, selects
+from bedside.policy.kubernetes import SERVING_KINDS, Container, KubeObject, Pod, selects
 from bedside.policy.kustomize.kustomization import Kustomization
 from bedside.policy.place import Hit
 from bedside.policy.remarks import Remark
@@ -163,6 +163,24 @@ class Picture:
         sending = [item for item in services if not only_metrics(item)]
         behind = {id(pod) for service in sending for pod in self.selected(service)}
         return tuple(pod for pod in replicated if id(pod) in behind)
+
+    @cached_property
+    def alone(self) -> tuple[Container, ...]:
+        """The one container of each serving pod that has no other."""
+        return tuple(pod.containers[0] for pod in self.serving if len(pod.containers) == 1)
+
+    @cached_property
+    def partial(self) -> bool:
+        """Whether the files show only a part of some pod's labels."""
+        return any(pod.owner.partial for pod in self.pods)
+
+    @cached_property
+    def podded(self) -> dict[str, frozenset[str]]:
+        """Trees that make pods in each namespace."""
+        found: dict[str, set[str]] = {}
+        for pod in self.pods:
+            found.setdefault(pod.owner.namespace, set()).add(pod.owner.tree)
+        return {namespace: frozenset(trees) for namespace, trees in found.items()}
 
     @cached_property
     def _scaled(self) -> dict[tuple[str, str], list[KubeObject]]:

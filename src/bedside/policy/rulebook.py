@@ -12,6 +12,7 @@ from bedside.policy.picture import Picture
 from bedside.policy.place import Hit
 from bedside.policy.rules import (
     agreement,
+    answers,
     clinical,
     cluster,
     contents,
@@ -20,6 +21,7 @@ from bedside.policy.rules import (
     image,
     listening,
     loose_ends,
+    mounted_files,
     pipeline,
     pod_security,
     references,
@@ -72,6 +74,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "BED-REF-037": references.classes,
     "BED-REF-038": references.bindings,
     "BED-REF-039": listening.listening_address,
+    "BED-REF-040": mounted_files.unmounted_reads,
+    "BED-REF-041": listening.scraped_port,
     "BED-IMG-001": image.base_by_digest,
     "BED-IMG-002": image.root_user,
     "BED-IMG-003": image.named_user,
@@ -185,7 +189,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "BED-APP-014": clinical.silent_imputation,
     "BED-APP-015": clinical.default_measurement,
     "BED-APP-016": clinical.unbounded_measurement,
-    "BED-APP-017": serving.always_ready,
+    "BED-APP-017": answers.always_ready,
+    "BED-APP-018": answers.status_in_body,
     "BED-CI-001": pipeline.pinned_actions,
     "BED-CI-002": pipeline.injection,
     "BED-CI-003": pipeline.permissions,
@@ -224,6 +229,8 @@ OF_READING: Final[Mapping[str, str]] = {
     "BED-INP-010": "What has no kind is nothing to the API server, and no other rule looked at it.",
     "BED-INP-009": "What it covered is gone, or stands elsewhere by now.",
     "BED-INP-011": "A program, a remote base or a copied value changes what is applied, and no rule looked at that.",
+    "BED-INP-012": "It says neither why nor for how long, and nobody comes back to it.",
+    "BED-INP-013": "The tool's finding stands here, whatever its own comment or file says.",
     "BED-REF-036": "The safeguard that a patch adds is nowhere, or nothing can be built at all.",
 }
 """Rules that reading and suppressing raise themselves, each with its reason."""

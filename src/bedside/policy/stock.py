@@ -1,6 +1,8 @@
 """What hadolint, trivy and zizmor say, as findings of ours; and which of it we say already."""
 
+import bisect
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -79,19 +81,46 @@ def zizmor(output: str) -> list[Finding]:
     return found
 
 
-def join(own: Sequence[Finding], theirs: Iterable[Finding]) -> list[Finding]:
-    """Both, less what is overruled and what a rule of ours says of the same place."""
-    added = [item for item in theirs if item.rule not in OVERRULED and not any(_same(item, one) for one in own)]
-    return [*own, *sorted(set(added), key=lambda item: (item.file, item.line, item.rule, item.message))]
+def added(own: Sequence[Finding], theirs: Iterable[Finding]) -> list[Finding]:
+    """What they say, less what is overruled and what a rule of ours says of the same place."""
+    said = _said(own)
+    return sorted(
+        {item for item in theirs if item.rule not in OVERRULED and not _is_said(item, said)},
+        key=lambda item: (item.file, item.line, item.rule, item.message),
+    )
 
 
-def _same(item: Finding, own: Finding) -> bool:
-    known = rules().get(own.rule)
-    if known is None or item.rule not in known.same_as or item.file != own.file:
-        return False
-    if not item.line or not own.line:
-        return True
-    return item.line <= max(own.end, own.line) and own.line <= max(item.end, item.line)
+_Said = dict[tuple[str, str], list[tuple[int, int]]]
+"""Spans of lines, by file and stock tool's id: first and last line, sorted, none overlaps the next."""
+
+_WHOLE = (0, sys.maxsize)
+
+
+def _said(own: Iterable[Finding]) -> _Said:
+    spans: _Said = {}
+    for one in own:
+        span = (one.line, max(one.end, one.line)) if one.line else _WHOLE
+        for name in rules()[one.rule].same_as if one.rule in rules() else ():
+            spans.setdefault((one.file, name), []).append(span)
+    return {key: _merged(found) for key, found in spans.items()}
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _is_said(item: Finding, said: _Said) -> bool:
+    spans = said.get((item.file, item.rule), [])
+    if not item.line:
+        return bool(spans)
+    at = bisect.bisect_right(spans, (max(item.end, item.line), sys.maxsize))
+    return at > 0 and spans[at - 1][1] >= item.line
 
 
 def _json(output: str) -> Any:  # noqa: ANN401 - another tool's document

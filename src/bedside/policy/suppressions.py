@@ -96,8 +96,12 @@ def apply(
     kept: list[Finding] = []
     accepted: list[Accepted] = []
     used: set[Suppression] = set()
+    by_place: dict[tuple[str, str, int], list[Suppression]] = {}
+    for one in suppressions:
+        by_place.setdefault((one.rule, one.file, one.line), []).append(one)
     for item in found:
-        covering = [one for one in suppressions if _covers(one, item)]
+        lines = sorted({0, item.line})
+        covering = [one for line in lines for one in by_place.get((item.rule, item.file, line), ())]
         used |= set(covering)
         valid = next((one for one in covering if one.until >= today), None)
         if valid is None:
@@ -110,7 +114,3 @@ def apply(
         elif one not in used:
             kept.append(finding("BED-INP-009", Hit(one.place, f"nothing here is a finding of {one.rule}")))
     return kept, accepted
-
-
-def _covers(one: Suppression, item: Finding) -> bool:
-    return one.rule == item.rule and one.file == item.file and one.line in (0, item.line)

@@ -27,6 +27,21 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class StockTool:
+    """A tool of others that was asked.
+
+    Attributes:
+        name: What it is called.
+        added: Findings that no rule here had.
+        seconds: How long it took, beside the rules and the other tools.
+    """
+
+    name: str
+    added: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that one check found.
 
@@ -35,12 +50,14 @@ class Report:
         accepted: What a suppression covers.
         files: How many files were read.
         rules: Texts of the rules that were applied, by id.
+        tools: Stock tools that were asked and answered.
     """
 
     findings: tuple[Finding, ...]
     accepted: tuple[Accepted, ...] = ()
     files: int = 0
     rules: Mapping[str, RuleText] = field(default_factory=dict)
+    tools: tuple[StockTool, ...] = ()
 
     def count(self, severity: Severity) -> int:
         """How many findings have this severity."""

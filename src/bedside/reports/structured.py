@@ -30,6 +30,14 @@ class AcceptedRow(TypedDict):
     until: str
 
 
+class ToolRow(TypedDict):
+    """One stock tool that was asked: findings that no rule here had, and its time in seconds."""
+
+    name: str
+    added: int
+    seconds: float
+
+
 class Document(TypedDict):
     """The whole."""
 
@@ -38,6 +46,7 @@ class Document(TypedDict):
     counts: dict[str, int]
     findings: list[FindingRow]
     accepted: list[AcceptedRow]
+    tools: list[ToolRow]
 
 
 def document(report: Report) -> Document:
@@ -51,6 +60,7 @@ def document(report: Report) -> Document:
             {"finding": _row(one.finding), "reason": one.reason, "until": one.until.isoformat()}
             for one in report.accepted
         ],
+        "tools": [{"name": tool.name, "added": tool.added, "seconds": round(tool.seconds, 1)} for tool in report.tools],
     }
 
 

@@ -25,6 +25,8 @@ def _lines(report: Report) -> Iterator[str]:
             yield f"  {_place(one.finding)}  {one.finding.rule}  until {one.until}: {_clean(one.reason)}"
         yield ""
     counts = ", ".join(f"{report.count(severity)} {severity.value}" for severity in Severity)
+    for tool in report.tools:
+        yield f"{tool.name}: {tool.added} of these, {tool.seconds:.1f} s"
     yield f"{report.files} files read: {counts}; {len(report.accepted)} accepted"
 
 
@@ -42,4 +44,6 @@ def _place(item: Finding) -> str:
 
 def _clean(text: str) -> str:
     """Names come from files: a control character in one must not reach a terminal."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "\ufffd" for character in text)

@@ -9,18 +9,17 @@ from datetime import date
 from pathlib import Path
 
 from bedside import spec as specification
-from bedside.errors import SpecInvalid, ToolFailed, UsageError
+from bedside.errors import SpecInvalid, UsageError
 from bedside.findings import Finding
 from bedside.policy import fixes, rulebook, stock, suppressions
 from bedside.policy.drawing import kind_of
 from bedside.policy.picture import Picture
 from bedside.policy.place import Hit, Place
 from bedside.process import Runner
-from bedside.reports.report import Accepted, Report, RuleText
+from bedside.reports.report import Accepted, Report, RuleText, StockTool
+from bedside.stages import check_stock
 from bedside.stages.check_sources import STANDARD_INPUT, Sources, read
-
-TOOL_SECONDS = 120.0
-"""How long one stock tool may take."""
+from bedside.stages.check_stock import Heard
 
 
 def check(
@@ -30,6 +29,7 @@ def check(
     today: date,
     strict: bool = False,
     standard_input: bytes = b"",
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Check everything that ``paths`` name.
 
@@ -39,18 +39,16 @@ def check(
         today: The day that suppressions are held against.
         strict: Whether a missing or failing stock tool is an error.
         standard_input: Rendered YAML, as ``helm template`` prints it.
+        on_wait: Told the name of a stock tool that is slower than the rules.
 
     Raises:
         UsageError: A path does not exist.
         ToolFailed: Under ``strict``, a stock tool is missing or failed.
     """
     sources = read(paths, standard_input)
-    with _collector_paused():
-        seen = sources.drawn()
-        own = [*rulebook.judge(seen), *sources.unread, *_specs(seen)]
-    if all(kind_of(item.path) == "prose" for item in sources.files):
-        own.append(rulebook.finding("BED-INP-002", Hit(Place(paths[0]), "no file that any rule reads")))
-    joined = own if runner is None else stock.join(own, _stock(paths, sources, runner, strict=strict))
+    with check_stock.asked(paths, sources, runner) as asked:
+        own = _own(paths, sources)
+        joined, tools = _joined(own, asked.answers(on_wait), strict=strict)
     marks, problems = suppressions.read(sources.files)
     kept, accepted = suppressions.apply([*joined, *problems], marks, today)
     templates = _templates(standard_input)
@@ -62,7 +60,40 @@ def check(
         tuple(Accepted(one.finding, one.reason, one.until) for one in accepted),
         len(sources.files),
         rule_texts(),
+        tools,
     )
+
+
+def _own(paths: Sequence[str], sources: Sources) -> list[Finding]:
+    """What our own rules find."""
+    with _collector_paused():
+        seen = sources.drawn()
+        own = [*rulebook.judge(seen), *sources.unread, *_specs(seen)]
+    if all(kind_of(item.path) in ("prose", "terraform") for item in sources.files):
+        own.append(rulebook.finding("BED-INP-002", Hit(Place(paths[0]), "no file that any rule reads")))
+    return own
+
+
+def _joined(
+    own: list[Finding], answers: Iterable[Heard], *, strict: bool
+) -> tuple[list[Finding], tuple[StockTool, ...]]:
+    """Our findings and what each stock tool adds to them; one that checked nothing is said.
+
+    Raises:
+        ToolFailed: Under ``strict``, a tool checked nothing.
+    """
+    joined, tools = list(own), []
+    for heard in answers:
+        if heard.failure is not None and strict:
+            raise heard.failure
+        if heard.failure is not None:
+            message = f"{heard.tool} did not check anything: {heard.failure}"
+            joined.append(rulebook.finding("BED-INP-007", Hit(Place(""), message)))
+            continue
+        added = stock.added(own, heard.findings)
+        joined += added
+        tools.append(StockTool(heard.tool, len(added), heard.seconds))
+    return joined, tuple(tools)
 
 
 def _templates(rendered: bytes) -> list[tuple[int, str]]:
@@ -174,58 +205,3 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return b"\r" not in data
-
-
-def _stock(paths: Sequence[str], sources: Sources, runner: Runner, *, strict: bool) -> list[Finding]:
-    found: list[Finding] = []
-    for tool, run in _tools(paths, sources, runner):
-        try:
-            found += run()
-        except ToolFailed as error:
-            if strict:
-                raise
-            found.append(rulebook.finding("BED-INP-007", Hit(Place(""), f"{tool} did not check anything: {error}")))
-    return found
-
-
-Run = Callable[[], list[Finding]]
-
-
-def _tools(paths: Sequence[str], sources: Sources, runner: Runner) -> Iterator[tuple[str, Run]]:
-    """The stock tools that have something to look at."""
-    dockerfiles = [item.path for item in sources.files if kind_of(item.path) == "dockerfile"]
-    workflows = [item.path for item in sources.files if "/.github/workflows/" in f"/{item.path}"]
-    roots = [path for path in paths if path != STANDARD_INPUT]
-    if dockerfiles:
-        yield "hadolint", lambda: _hadolint(runner, dockerfiles)
-    if dockerfiles or any(kind_of(item.path) == "yaml" for item in sources.files if item.path != STANDARD_INPUT):
-        yield "trivy", lambda: [item for root in roots for item in _trivy(runner, root)]
-    if workflows:
-        yield "zizmor", lambda: _zizmor(runner, workflows)
-
-
-def _hadolint(runner: Runner, files: Sequence[str]) -> list[Finding]:
-    return _parsed("hadolint", runner, ["--no-fail", "--format", "json", *files], stock.hadolint)
-
-
-def _trivy(runner: Runner, root: str) -> list[Finding]:
-    command = ["config", "--skip-check-update", "--quiet", "--format", "json", root]
-    base = root.rstrip("/") if Path(root).is_dir() else Path(root).parent.as_posix()
-    return _parsed("trivy", runner, command, lambda output: stock.trivy(output, "" if base == "." else base))
-
-
-def _zizmor(runner: Runner, files: Sequence[str]) -> list[Finding]:
-    options = ["--offline", "--no-exit-codes", "--no-progress", "--format", "json"]
-    return _parsed("zizmor", runner, [*options, *files], stock.zizmor)
-
-
-def _parsed(tool: str, runner: Runner, options: Sequence[str], parse: Callable[[str], list[Finding]]) -> list[Finding]:
-    done = runner.run([tool, *options], timeout=TOOL_SECONDS)
-    if not done.ok:
-        raise ToolFailed(
-            f"{tool} exited with {done.returncode}", remedy=f"Run it alone: {' '.join(done.command[:4])} ..."
-        )
-    try:
-        return parse(done.stdout)
-    except (stock.NotAReport, KeyError, TypeError, AttributeError) as error:
-        raise ToolFailed(f"{tool} wrote a report of an unknown form ({type(error).__name__})") from error

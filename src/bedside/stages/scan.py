@@ -4,7 +4,7 @@ The gate fails closed. What could not be looked at is never called clean: it rai
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,9 +154,10 @@ def scan_image(
         on_step("scanning the image")  # 4
         audit = trivy_here.image(layout, image)
     nothing_skipped((*inventory.packages, *_locked(lock[-1] if lock else b"")), audit)
-    found = [*look.done(), *_of_image(layout.config(manifest).config, inventory, audit), *_checked(dockerfile, scanner)]
+    checked = _checked(dockerfile, scanner)
+    found = [*look.done(), *_of_image(layout.config(manifest).config, inventory, audit), *checked.findings]
     found += _known(audit, inventory.packages, demands)
-    report = _report(found, look.files, audit, demands, scanner.now())  # 5
+    report = _report(found, checked.accepted, look.files, audit, demands, scanner.now())  # 5
     counted = {"operating system": len(inventory.of("deb", "apk")), "python": len(inventory.of("pypi"))}
     scanned = Scanned(str(image.digest), report, counted, made)
     return replace(scanned, statement=_statement(scanned, manifest, audit, demands, (started, scanner.now())))
@@ -199,7 +200,7 @@ def scan_release(
     nothing_skipped(locked, audit)
     on_step("checking the Dockerfile that it gives")
     found = [*look.done(), *secrets, *_known(audit, locked, demands), *_of_dockerfile(release, scanner)]
-    report = _report(found, look.files, audit, demands, scanner.now())
+    report = _report(found, (), look.files, audit, demands, scanner.now())
     return Scanned(f"sha256:{release.digest}", report, {"python": len(locked)}, made)
 
 
@@ -261,18 +262,17 @@ def _of_dockerfile(release: Release, scanner: Scanner) -> list[Finding]:
     with tempfile.TemporaryDirectory(prefix="bedside-scan-") as work:
         path = Path(work, "Dockerfile")
         path.write_text(text, encoding="utf-8")
-        return [replace(item, file=path.name) for item in _checked(path, scanner)]
+        return [replace(item, file=path.name) for item in _checked(path, scanner).findings]
 
 
-def _checked(dockerfile: Path | None, scanner: Scanner) -> list[Finding]:
+def _checked(dockerfile: Path | None, scanner: Scanner) -> Report:
     """Check a Dockerfile as `bedside check` does, with hadolint and trivy, which must be there."""
     if dockerfile is None:
-        return []
+        return Report(())
     try:
-        found = check([str(dockerfile)], runner=scanner.runner, today=scanner.now().date(), strict=True)
+        return check([str(dockerfile)], runner=scanner.runner, today=scanner.now().date(), strict=True)
     except (ToolFailed, UsageError) as error:
         raise ScanIncomplete(f"the Dockerfile was not checked: {error}", remedy=error.remedy) from None
-    return list(found.findings)
 
 
 def _file(path: Path, name: str) -> File:
@@ -287,7 +287,10 @@ def _file(path: Path, name: str) -> File:
     return contents.read(Entry(name, "release", path.stat().st_size, chunks))
 
 
-def _report(found: Iterable[Finding], read: int, audit: Audit, demands: Demands, now: datetime) -> Report:
+def _report(
+    found: Iterable[Finding], inside: Sequence[Reported], read: int, audit: Audit, demands: Demands, now: datetime
+) -> Report:
+    """Take out what ``demands`` accept; what a Dockerfile accepts ``inside`` itself, with reason and end, is listed."""
     text, name = demands.accepted
     lines, problems = acceptances.read(text, name)
     kept, accepted = acceptances.apply(found, lines, name, now.astimezone(UTC).date())
@@ -295,7 +298,7 @@ def _report(found: Iterable[Finding], read: int, audit: Audit, demands: Demands,
     standing = sorted(
         {*kept, *problems}, key=lambda item: (order.index(item.severity), item.file, item.path, item.rule, item.message)
     )
-    return Report(tuple(standing), tuple(map(_reported, accepted)), read, _texts(audit))
+    return Report(tuple(standing), (*inside, *map(_reported, accepted)), read, _texts(audit))
 
 
 def _reported(item: Accepted) -> Reported:

@@ -69,7 +69,7 @@ def _serving_probes(picture: Picture) -> Iterator[tuple[Container, str, Node]]:
 
 def application_containers(picture: Picture) -> tuple[Container, ...]:
     """The one container of each pod behind a Service; none where a sidecar makes it unclear."""
-    return tuple(pod.containers[0] for pod in picture.serving if len(pod.containers) == 1)
+    return picture.alone
 
 
 def runs_application(picture: Picture, container: Container) -> bool:

@@ -288,7 +288,7 @@ def paths_in_image(picture: Picture) -> Iterator[Hit]:
             asked = _READ.fullmatch(name) is not None and re.fullmatch(r"/[\w./-]+", path) is not None
             system = path.startswith(_SYSTEM) and not path.startswith(("/run/secrets/", "/var/run/secrets/"))
             mounted = any(f"{path}/".startswith(f"{mount.rstrip('/')}/") for mount in mounts)
-            if asked and not system and not mounted and _is_plain(image.final[0]) and not _in_image(image, path):
+            if asked and not system and not mounted and _is_plain(image.final[0]) and not in_image(image, path):
                 yield Hit(place(entry), f"{name} names {path}, which is neither in the image nor mounted")
 
 
@@ -321,7 +321,7 @@ def _keys(picture: Picture, container: Container, volume: Node) -> set[str] | No
     return None
 
 
-def _in_image(image: Dockerfile, path: str) -> bool:
+def in_image(image: Dockerfile, path: str) -> bool:
     """Whether something is copied to a path or above it, or a command mentions where it lies."""
     runs = "\n".join(item.text + item.script for item in image.final_instructions("RUN"))
     return posixpath.dirname(path) in runs or any(True for _ in _copied(image, path))

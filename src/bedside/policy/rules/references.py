@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterator
 
 from bedside.policy.kubernetes import SERVING_KINDS, KubeObject, Pod, place, selects
-from bedside.policy.picture import Picture, applied_together, only_metrics, together
+from bedside.policy.picture import Picture, only_metrics, together
 from bedside.policy.place import Hit, Place
 from bedside.policy.yamltree import Node
 
@@ -307,9 +307,8 @@ def policy_selectors(picture: Picture) -> Iterator[Hit]:
 
 def _shows_all(picture: Picture, item: KubeObject) -> bool:
     """Whether the tree shows every pod there is to select, with all of its labels."""
-    partial = item.partial or any(pod.owner.partial for pod in picture.pods)
-    near = any(pod.owner.namespace == item.namespace and applied_together(pod.owner, item) for pod in picture.pods)
-    return picture.shows(item) and near and not picture.grows and not partial
+    near = picture.podded.get(item.namespace, frozenset()) - item.rivals
+    return picture.shows(item) and bool(near) and not picture.grows and not (item.partial or picture.partial)
 
 
 def monitor_selectors(picture: Picture) -> Iterator[Hit]:

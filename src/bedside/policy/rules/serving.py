@@ -236,7 +236,7 @@ def no_authentication(picture: Picture) -> Iterator[Hit]:
                 yield Hit(app.at(function), f"{function.name} answers whoever asks")
 
 
-_GUARDS = (
+GUARDS = (
     *("Depends", "Security", "HTTPBearer", "APIKeyHeader", "AuthenticationMiddleware"),
     *("login_required", "jwt_required", "requires", "token_required"),
 )
@@ -245,7 +245,7 @@ _GUARDS = (
 def _reads_credentials(app: Application) -> bool:
     """Whether anything in the file uses a guard, or asks for the header that carries a credential."""
     for node in app.nodes:
-        if isinstance(node, ast.Name | ast.Attribute) and name_of(node) in _GUARDS and not _powerless(app, node):
+        if isinstance(node, ast.Name | ast.Attribute) and name_of(node) in GUARDS and not _powerless(app, node):
             return True
         if isinstance(node, ast.Constant) and str(node.value).lower() in ("authorization", "x-api-key"):
             return True
@@ -292,41 +292,3 @@ def any_origin(picture: Picture) -> Iterator[Hit]:
                 text_of(node) == "*" for node in ast.walk(origins) if isinstance(node, ast.expr)
             ):
                 yield Hit(app.at(call), "any origin may call the application from a browser")
-
-
-def always_ready(picture: Picture) -> Iterator[Hit]:
-    """A readiness answer that looks at nothing says ready while the model is missing or broken."""
-    for app in picture.applications:
-        for route, function in handlers(app):
-            body = [
-                node
-                for node in function.body
-                if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-            ]
-            depends = any(
-                name_of(node) in _GUARDS
-                for part in (function.args, *function.decorator_list)
-                for node in ast.walk(part)
-                if isinstance(node, ast.Name | ast.Attribute)
-            )
-            if route.health == "readiness" and body and not depends and not _can_say_no(body):
-                yield Hit(app.at(function), f"{function.name} answers success whatever the model does")
-
-
-_ANSWERS = ("JSONResponse", "Response", "PlainTextResponse", "ORJSONResponse", "jsonify", "dict", "bool", "len", "str")
-_PASSING = range(200, 400)
-
-
-def _can_say_no(body: list[ast.stmt]) -> bool:
-    """Whether a handler may answer anything but success: it raises, sets a status, or asks somebody else."""
-    for node in (child for statement in body for child in ast.walk(statement)):
-        if isinstance(node, ast.Raise | ast.Assert | ast.Subscript | ast.Tuple):
-            return True  # what is missing raises, too; a tuple is a status in Flask and a rule of its own elsewhere
-        if isinstance(node, ast.Call) and name_of(node.func) not in _ANSWERS:
-            return True
-        status = keyword(node, "status_code") or keyword(node, "status") if isinstance(node, ast.Call) else None
-        if status is not None and not (isinstance(status, ast.Constant) and status.value in _PASSING):
-            return True
-        if isinstance(node, ast.Assign) and any(name_of(target) == "status_code" for target in node.targets):
-            return True
-    return False
