@@ -202,6 +202,32 @@ def test_what_came_before_a_request_that_is_refused_is_answered_first(bad: bytes
         assert statuses(rest(connection)) == [200, 200]
 
 
+UPGRADE = b"Host: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.002])
+@pytest.mark.parametrize("path", [b"/predict", b"/%70redict"])
+def test_an_offer_to_speak_another_protocol_is_passed_over(server: Served, path: bytes, pause: float) -> None:
+    offered = WHOLE.replace(b"Host: h", UPGRADE).replace(b"/predict", path, 1)
+    chunks = HEAD.replace(b"Host: h", UPGRADE) + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+        len(BODY),
+        BODY,
+    )
+    bad = HEAD.replace(b"Host: h", UPGRADE) + b"Content-Length: 2\r\n\r\n{}"
+    whole = offered + chunks + bad + WHOLE
+    parts = [whole[at : at + 7] for at in range(0, len(whole), 7)] if pause else [whole]
+    assert statuses(said(server, *parts, pause=pause)) == [200, 200, 422, 200]
+
+
+def test_an_offer_of_another_protocol_hides_no_head_that_is_refused(server: Served) -> None:
+    for more in (
+        b"Content-Length: 99999999",
+        b"Host: other\r\nContent-Length: 2",
+        b"Content-Length: 2\r\nX: " + b"x" * 40_000,
+    ):
+        assert statuses(said(server, HEAD.replace(b"Host: h", UPGRADE) + more + b"\r\n\r\n{}")) in ([413], [400], [431])
+
+
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(BODY), BODY)
 
 

@@ -60,7 +60,8 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
+        self._read_anew()
+        self._declines = False  # another protocol, offered by the head that has just ended
         self._in_head = False
         self._in_message = False
         self._ended = False  # a message ended in the bytes that are being parsed
@@ -122,7 +123,10 @@ class Connection(HttpToolsProtocol):
         self._piece = len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._declines:
+                self._decline(data[upgrade.args[0] :])
+                return
             self._end_after_answer()
         except httptools.HttpParserError:
             self._refuse(Problem("bad-request"))
@@ -133,6 +137,22 @@ class Connection(HttpToolsProtocol):
                 self._refused = Problem("head-too-large")
         if self._refused is not None:
             self._refuse(self._refused)
+
+    def _read_anew(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
+
+    def _decline(self, rest: "bytes | memoryview") -> None:
+        """Take a request that offers another protocol as one that does not: none is spoken here (RFC 9110, 7.8).
+
+        Java's client offers HTTP/2 with every first request. llhttp takes what follows such a head for the other
+        protocol and reads no body, so the head is parsed once more, without its offer.
+        """
+        fields = b"".join([b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"])
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        self._declines = False
+        self._read_anew()
+        self._parse(b"%b%b\r\n%b" % (line, fields, bytes(rest)))
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn closes at once
         """The client will send nothing more, but it may still read the answer to what it sent."""
@@ -198,6 +218,9 @@ class Connection(HttpToolsProtocol):
         if self._refused is not None:
             return
         self._head = dict(reversed(self.headers))  # the first of repeated ones
+        self._declines = b"upgrade" in self._head and self.parser.should_upgrade() and self._announces_body()
+        if self._declines:
+            return
         self._refused = self._wrong_head()
         self._unparsed = 0
         if self._refused is not None:
@@ -228,7 +251,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is there as a whole."""
-        if self._refused is not None:
+        if self._refused is not None or self._declines:
             return
         self._in_message = False
         self._ended = True
@@ -319,6 +342,10 @@ class Connection(HttpToolsProtocol):
         if self.wall.predictions is None or self.parser.get_method() != b"POST":
             return None
         return predicting.route(self.url.partition(b"?")[0])
+
+    def _announces_body(self) -> bool:
+        has_body = b"content-length" in self._head or b"transfer-encoding" in self._head
+        return has_body and self.parser.get_method() != b"CONNECT"
 
     def _wrong_head(self) -> Problem | None:
         head, fields = self._head, self.headers
