@@ -16,7 +16,16 @@ from benchmarks.images.rows import HERE, ROOT
 
 ICU = ROOT / "examples" / "icu-mortality"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-PACKAGES = ("bentoml==1.4.40", "mlflow==3.17.2", "joblib==1.6.0", "pandas", "scikit-learn==1.9.1", "fastapi", "uvicorn")
+PACKAGES = (
+    "bentoml==1.4.40",
+    "mlflow==3.17.2",
+    "joblib==1.6.0",
+    "pandas",
+    "scikit-learn==1.9.1",
+    "fastapi",
+    "uvicorn",
+    "uv",
+)
 VERSIONS = PACKAGES[:2]
 
 

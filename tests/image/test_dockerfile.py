@@ -1,8 +1,10 @@
 """The Dockerfile of a plan: what it says, and that it cannot say anything else. Built for real in tests/containers."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import dockerfile as parser
@@ -10,6 +12,7 @@ import msgspec
 import pytest
 from tests.image.test_plan import BASE, DIGEST, planned, released  # noqa: F401 - a fixture
 
+from bedside.cli.main import run
 from bedside.image import dockerfile
 from bedside.image.installed import PRUNE
 from bedside.image.plan import Compiled, ImagePlan
@@ -147,12 +150,22 @@ def test_bytecode_is_compiled_by_the_base_that_runs_it(released: Contract) -> No
     assert dict(found)["RUN"][-len(compiled.modules) :] == compiled.modules
 
 
-def test_hadolint_has_nothing_to_say(text: str, tmp_path: Path) -> None:
-    if shutil.which("hadolint") is None:
+@pytest.mark.parametrize("audit", [None, seam.Audit()])
+def test_hadolint_and_our_own_rules_have_nothing_to_say(
+    released: Contract,  # noqa: F811
+    audit: seam.Audit | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "Dockerfile"
+    path.write_text(rendered(planned(msgspec.structs.replace(released, audit=audit))))
+    program = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if program is None:
         pytest.skip("hadolint is not installed")
-    (tmp_path / "Dockerfile").write_text(text)
-    done = subprocess.run(["hadolint", str(tmp_path / "Dockerfile")], check=False, capture_output=True, text=True)
+    done = subprocess.run([program, str(path)], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
+    assert run(["check", str(path), "--strict"]) == 0
+    assert "0 patient-safety, 0 security, 0 operations, 0 note" in capsys.readouterr().out
 
 
 def test_it_says_how_to_build_it_by_hand(released: Contract) -> None:  # noqa: F811
