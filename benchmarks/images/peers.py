@@ -45,7 +45,7 @@ def with_pip(work: Path, slim: str) -> str:
     (context / "Dockerfile").write_text(
         f"FROM {slim}\nRUN python3.11 -m venv /usr/local/python && "
         f"printf '[global]\\ncert = {CERTIFICATES}\\n' > /etc/pip.conf\n"
-        'ENV PATH="/usr/local/python/bin:$PATH"\n'
+        f'ENV PATH="/usr/local/python/bin:$PATH" SSL_CERT_FILE={CERTIFICATES}\n'
     )
     name = "localhost/library/python:3.11-slim"
     words = ["podman", "build", "--tls-verify=false", "--tag", name, str(context)]
