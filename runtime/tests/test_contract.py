@@ -24,6 +24,12 @@ def test_only_the_contract_of_a_converted_model_has_a_key_for_it() -> None:
     assert decode(encode(with_one)) == with_one
 
 
+def test_a_contract_says_which_engines_were_passed_over_where_some_were() -> None:
+    assert "passed_over" not in json.loads(encode(contract()))["engine"]
+    with_one = msgspec.structs.replace(contract(), engine=Engine(passed_over={"folded": "it is not linear"}))
+    assert decode(encode(with_one)) == with_one
+
+
 def test_equal_contracts_have_equal_bytes() -> None:
     assert encode(contract()) == encode(msgspec.convert(msgspec.to_builtins(contract()), Contract))
 

@@ -56,14 +56,20 @@ class Served:
 
     def same(self, values: list[float], direct: list[float]) -> None:
         """Require that ``values`` are what the estimator answers directly."""
-        if self.engine == "native":
+        if self.engine in ("native", "trees"):
             assert values == direct
         else:
             assert values == pytest.approx(direct, rel=0, abs=ROUNDING)
 
 
 @pytest.fixture(
-    scope="module", params=[("icu-mortality", "native"), ("icu-mortality", "folded"), ("breast-cytology", "native")]
+    scope="module",
+    params=[
+        ("icu-mortality", "native"),
+        ("icu-mortality", "folded"),
+        ("breast-cytology", "native"),
+        ("breast-cytology", "trees"),
+    ],
 )
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     example, engine = request.param

@@ -46,11 +46,12 @@ FITTED = {
 PREDICTORS: dict[str, tuple[Predictor, Sequence[Input]]] = {
     "folded": (both("folded", FITTED["linear"], MIXED)[0], MIXED),
     "linear, native": (both("folded", FITTED["linear"], MIXED)[1], MIXED),
+    "trees": (both("trees", FITTED["trees"], MIXED)[0], MIXED),
     "booster": (both("booster", FITTED["trees"], MIXED)[0], MIXED),
     "booster, native": (both("booster", FITTED["trees"], MIXED)[1], MIXED),
     "lightgbm": (both("booster", FITTED["leaves"], NUMBERS)[0], NUMBERS),
 }
-LEAN = ("folded", "booster", "lightgbm")
+LEAN = ("folded", "trees", "booster", "lightgbm")
 PATIENTS = 12
 
 

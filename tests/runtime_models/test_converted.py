@@ -145,6 +145,7 @@ def test_it_is_taken_by_its_name_alone_and_read_from_the_bytes_that_were_compare
     auto = proving.choose(directory, "auto")
     assert (auto.engine.name, auto.engine.converted) == ("native", msgspec.UNSET)
     assert "onnx" not in {item.name for item in auto.considered}
+    assert set(auto.engine.passed_over) == {"folded", "trees", "booster"}  # type: ignore[arg-type]
     named = proving.choose(directory, "onnx").engine
     assert (named.name, named.converted) == ("onnx", found)
     value = contract.decode((directory / "contract.json").read_bytes())
@@ -153,6 +154,19 @@ def test_it_is_taken_by_its_name_alone_and_read_from_the_bytes_that_were_compare
     (directory / PATH).write_bytes(graph[:200] + bytes([graph[200] ^ 1]) + graph[201:])
     with pytest.raises(IntegrityError, match=r"engine/model\.onnx is not the file that was validated"):
         loading.load(directory)
+
+
+def test_auto_takes_the_first_that_is_proven_and_the_contract_says_why_none_before_it(tmp_path: Path) -> None:
+    released = Released(tmp_path, XGBClassifier(**TREES).fit(TABLE, DIED), NUMBERS, PROBABILITY)
+    graph, found = released.convert()
+    engine = proving.choose(packaged(tmp_path / "r", released, graph, found), "auto").engine
+    assert engine.name == "trees"
+    assert engine.batch_invariant
+    assert engine.proof is not None
+    assert engine.proof.largest_difference == 0.0
+    assert engine.passed_over == {
+        "folded": "the engine folded cannot compute this model: XGBClassifier is not scikit-learn's own"
+    }
 
 
 def test_an_engine_that_was_named_and_differs_says_that_it_is_the_precision(tmp_path: Path) -> None:

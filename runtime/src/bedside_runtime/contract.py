@@ -190,7 +190,7 @@ class Environment(_Part, frozen=True, kw_only=True):
     distributions: dict[str, str]
 
 
-EngineName: TypeAlias = Literal["folded", "booster", "onnx"]
+EngineName: TypeAlias = Literal["folded", "trees", "booster", "onnx"]
 
 
 class Proof(_Part, frozen=True, kw_only=True):
@@ -233,12 +233,15 @@ class Engine(_Part, frozen=True, kw_only=True):
         proof: ``None`` for ``native``.
         batch_invariant: Whether a case gets the same bits alone and in any batch. Where it does not, the engine's
             arithmetic sums a batch in another order; the golden cases hold either way.
+        passed_over: Under ``auto``, the engines that come first and cannot compute this model, each with why; no key
+            where there are none.
         converted: What the engine ``onnx`` reads; no other engine's contract has the key.
     """
 
     name: EngineName | Literal["native"] = "native"
     proof: Proof | None = None
     batch_invariant: bool = False
+    passed_over: dict[EngineName, str] | msgspec.UnsetType = msgspec.UNSET
     converted: Converted | msgspec.UnsetType = msgspec.UNSET
 
 

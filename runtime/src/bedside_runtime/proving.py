@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, structs
 
 from bedside_runtime import equivalence, golden, loading
 from bedside_runtime.adapters import engines
@@ -36,7 +36,7 @@ class Considered(Struct, frozen=True):
         microseconds: Median time of one row alone; ``None`` where it could not be built.
     """
 
-    name: str
+    name: EngineName | Literal["native"]
     reason: str | None
     microseconds: float | None
 
@@ -81,8 +81,14 @@ def choose(directory: Path, wanted: Wanted, on_progress: OnProgress = lambda _na
             continue
         chosen = _proven(name, native, engine, found, cases, rows, on_progress)
         considered.append(Considered(name, None, _microseconds(engine, rows)))
-        return Choice(chosen, tuple(considered))
-    return Choice(Engine(batch_invariant=equivalence.batch_invariant(native, rows)), tuple(considered))
+        return _choice(chosen, considered)
+    return _choice(Engine(batch_invariant=equivalence.batch_invariant(native, rows)), considered)
+
+
+def _choice(engine: Engine, considered: Sequence[Considered]) -> Choice:
+    """Return ``engine`` with why each that comes before it does not serve."""
+    reasons = {one.name: one.reason for one in considered if one.reason is not None and one.name != "native"}
+    return Choice(structs.replace(engine, passed_over=reasons or UNSET), tuple(considered))
 
 
 def _proven(

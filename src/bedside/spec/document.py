@@ -129,7 +129,7 @@ class TlsSection(Section):
 class ServeSection(Section):
     """How the runtime serves."""
 
-    engine: Literal["native", "auto", "folded", "booster", "onnx"] = Field(
+    engine: Literal["native", "auto", "folded", "trees", "booster", "onnx"] = Field(
         default="native",
         description="What computes: the framework's own predict, or a faster engine that is proven; onnx by name only.",
     )

@@ -4,12 +4,14 @@ A pipeline before the wrapper is followed and its operations done again, bit for
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bedside_runtime.adapters import exact, folding, lightgbm, xgboost
 from bedside_runtime.adapters.edges import Computes
 from bedside_runtime.adapters.estimators import positive_column
-from bedside_runtime.adapters.features import Column, Unfoldable
+from bedside_runtime.adapters.features import Unfoldable
+from bedside_runtime.adapters.folding import Followed
 from bedside_runtime.adapters.opened import Ask
 from bedside_runtime.contract import Input, Output, Row, Scalar
 
@@ -28,15 +30,9 @@ def booster(estimator: Any, names: Sequence[str], inputs: Sequence[Input], outpu
         ModelMismatch: The booster does not answer what is declared.
     """
     followed = folding.pipeline(estimator, names, inputs)
-    library = type(followed.model).__module__.split(".")[0]
-    if library == "xgboost":
-        ask = _xgboost(followed.model, output)
-    elif library == "lightgbm":
-        ask = _lightgbm(followed.model, output)
-    else:
-        raise Unfoldable(f"{type(followed.model).__name__} is no wrapper around a booster")
-    _require_numbers(followed.columns)
-    array = exact.array(followed.columns, zero_is_missing=followed.sparse and library == "xgboost")
+    ask = inside(followed.model).ask(output)
+    exact.require_numbers(followed.columns)
+    array = exact.array(followed.columns, zero_is_missing=takes_zero_for_missing(followed))
 
     def computes(rows: Sequence[Row]) -> Sequence[Scalar]:
         values: list[Scalar] = ask(array(rows)).tolist()
@@ -45,24 +41,57 @@ def booster(estimator: Any, names: Sequence[str], inputs: Sequence[Input], outpu
     return computes
 
 
-def _require_numbers(columns: Sequence[Column]) -> None:
-    if any(isinstance(value, str) for column in columns for value in (column.table or {}).values()):
-        raise Unfoldable("words reach the booster")
+def takes_zero_for_missing(followed: Followed) -> bool:
+    """Say whether the model is handed a sparse matrix whose zeros it takes for missing values."""
+    return followed.sparse and _library(followed.model) == "xgboost"
 
 
-def _xgboost(wrapper: Any, output: Output) -> Ask:  # noqa: ANN401
-    """Ask an XGBoost wrapper's booster as the wrapper does: its missing value, its best iteration."""
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The booster inside a wrapper.
+
+    Attributes:
+        model: It; asked for the classes 0, 1, ...
+        classes: What the wrapper calls them; ``None`` where it answers values.
+    """
+
+    model: xgboost.Model | lightgbm.Model
+    classes: Sequence[Scalar] | None
+
+    def ask(self, output: Output, raw: Ask | None = None) -> Ask:
+        """Return what asks the booster as its wrapper would; ``raw`` as in ``xgboost.Model.ask``."""
+        return _answers(lambda declared: self.model.ask(declared, raw), self.classes, output)
+
+
+def inside(wrapper: Any) -> Inside:  # noqa: ANN401 - any estimator
+    """Return the booster of XGBoost's or LightGBM's scikit-learn wrapper.
+
+    Raises:
+        Unfoldable: It is neither.
+    """
+    match _library(wrapper):
+        case "xgboost":
+            return _xgboost(wrapper)
+        case "lightgbm":
+            return _lightgbm(wrapper)
+    raise Unfoldable(f"{type(wrapper).__name__} is no wrapper around a booster")
+
+
+def _library(wrapper: object) -> str:
+    return type(wrapper).__module__.split(".")[0]
+
+
+def _xgboost(wrapper: Any) -> Inside:  # noqa: ANN401
+    """An XGBoost wrapper's booster, asked as the wrapper does: its missing value, its best iteration."""
     missing = float(wrapper.missing)
     model = xgboost.Model(bytes(wrapper.get_booster().save_raw("ubj")), missing=missing, wrapped=True)
-    classes = wrapper.classes_.tolist() if hasattr(wrapper, "n_classes_") else None
-    return _answers(model.ask, classes, output)
+    return Inside(model, wrapper.classes_.tolist() if hasattr(wrapper, "n_classes_") else None)
 
 
-def _lightgbm(wrapper: Any, output: Output) -> Ask:  # noqa: ANN401
-    """Ask a LightGBM wrapper's booster; it is saved up to its best iteration."""
+def _lightgbm(wrapper: Any) -> Inside:  # noqa: ANN401
+    """A LightGBM wrapper's booster; it is saved up to its best iteration."""
     model = lightgbm.Model(wrapper.booster_.model_to_string().encode())
-    classes = wrapper.classes_.tolist() if hasattr(wrapper, "classes_") else None
-    return _answers(model.ask, classes, output)
+    return Inside(model, wrapper.classes_.tolist() if hasattr(wrapper, "classes_") else None)
 
 
 def _answers(ask: Callable[[Output], Ask], classes: Sequence[Scalar] | None, output: Output) -> Ask:
@@ -70,7 +99,7 @@ def _answers(ask: Callable[[Output], Ask], classes: Sequence[Scalar] | None, out
     if classes is None or output.type == "value":
         return ask(output)
     if output.type == "class":
-        return _labels(ask(output), classes)
+        return labels(ask(output), classes)
     place = positive_column(classes, output.positive)
     if len(classes) > 2:
         return ask(_positive(output, place))
@@ -82,7 +111,8 @@ def _positive(output: Output, place: int) -> Output:
     return Output(name=output.name, type=output.type, positive=place, bands=output.bands)
 
 
-def _labels(ask: Ask, classes: Sequence[Scalar]) -> Ask:
+def labels(ask: Ask, classes: Sequence[Scalar]) -> Ask:
+    """Return what answers classes where ``ask`` answers their places."""
     import numpy as np
 
     known = np.array(classes, dtype=object)

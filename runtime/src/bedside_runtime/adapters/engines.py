@@ -5,9 +5,9 @@ order of preference, the fastest first; the order is fixed, so that one release 
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from bedside_runtime.adapters import converted, direct, estimators, folded
+from bedside_runtime.adapters import converted, direct, estimators, folded, forests
 from bedside_runtime.adapters.edges import AtEdges, Computes, Drawn
 from bedside_runtime.adapters.features import Unfoldable
 from bedside_runtime.adapters.opened import Opened, bind
@@ -15,13 +15,13 @@ from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.contract import EngineName, Input, Model, Output
 from bedside_runtime.errors import EngineUnsuitable, ModelMismatch
 
-PREFERENCE: Final[tuple[EngineName, ...]] = ("folded", "booster")
-"""No model has two of them: the one that fits is the fastest that there is for it."""
+PREFERENCE: Final[tuple[EngineName, ...]] = ("folded", "trees", "booster")
+"""The first that can compute a model is the fastest that there is for it."""
 
 NAMED: Final[tuple[EngineName, ...]] = ("onnx",)
 """Engines that serve only where the author names them: their arithmetic is another than the model's own."""
 
-INLINE: Final[frozenset[EngineName]] = frozenset({"folded"})
+INLINE: Final[frozenset[EngineName]] = frozenset({"folded", "trees"})
 """Engines that take microseconds a row and cannot block: they are asked in the event loop itself."""
 
 
@@ -53,10 +53,8 @@ def build(
     """
     if model.code:
         raise _unsuitable(name, "the model's input is made by code of its author")
-    if not isinstance(opened, estimators.Model):
-        raise _unsuitable(name, "it is stored in its library's own format, and native asks that library directly")
     try:
-        computes = _computes(name, opened.estimator, model.features, inputs, output, graph)
+        computes = _computes(name, opened, model.features, inputs, output, graph)
     except (Unfoldable, ModelMismatch) as error:
         raise _unsuitable(name, str(error)) from None
     return AtEdges(
@@ -66,12 +64,17 @@ def build(
 
 def _computes(
     name: EngineName,
-    estimator: Any,  # noqa: ANN401 - any estimator
+    opened: Opened,
     features: Sequence[str],
     inputs: Sequence[Input],
     output: Output,
     graph: bytes | None,
 ) -> Computes:
+    if name == "trees":
+        return forests.trees(opened, features, inputs, output)
+    if not isinstance(opened, estimators.Model):
+        raise Unfoldable("it is stored in its library's own format, and native asks that library directly")
+    estimator = opened.estimator
     if name == "folded":
         answer = folded.fold(estimator, features, inputs, output)
         return lambda rows: [answer(row) for row in rows]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from bedside_runtime.adapters.features import CALCULATE, Column, number
+from bedside_runtime.adapters.features import CALCULATE, Column, Unfoldable, number
 from bedside_runtime.contract import Row
 
 _Cell: TypeAlias = Callable[[Row], float]
@@ -25,6 +25,16 @@ def array(columns: Sequence[Column], *, zero_is_missing: bool) -> Callable[[Sequ
 
     cells = [_sparse(_cell(column)) if zero_is_missing else _cell(column) for column in columns]
     return lambda rows: np.array([[cell(row) for cell in cells] for row in rows], dtype=np.float64)
+
+
+def require_numbers(columns: Sequence[Column]) -> None:
+    """Refuse words where numbers are asked.
+
+    Raises:
+        Unfoldable: There are some.
+    """
+    if any(isinstance(value, str) for column in columns for value in (column.table or {}).values()):
+        raise Unfoldable("words reach the booster")
 
 
 def _cell(column: Column) -> _Cell:

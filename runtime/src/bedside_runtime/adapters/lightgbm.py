@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bedside_runtime.adapters import boosters, estimators
+from bedside_runtime.adapters import boosters, estimators, lightgbm_trees
 from bedside_runtime.adapters.boosters import Kind
 from bedside_runtime.adapters.columns import Columns, Layout
 from bedside_runtime.adapters.opened import Ask
+from bedside_runtime.adapters.trees import Forest
 from bedside_runtime.contract import Input, Output
 from bedside_runtime.errors import LibraryMissing, ModelMismatch
 
@@ -53,17 +54,22 @@ class Model:
         """Return what turns rows into one array."""
         return boosters.numeric_columns(layout, features, inputs)
 
-    def ask(self, output: Output) -> Ask:
-        """Return what asks it; see ``Opened``."""
+    def forest(self) -> Forest:
+        """Return its trees.
+
+        Raises:
+            Unfoldable: It is more than trees of numbers.
+        """
+        return lightgbm_trees.forest(self._booster.dump_model())
+
+    def ask(self, output: Output, raw: Ask | None = None) -> Ask:
+        """Return what asks it; see ``Opened``. ``raw`` is asked in its place, where it is given."""
         classes = int(self._booster.num_model_per_iteration())
+        return boosters.ask(_kind(self._objective), classes, raw or self._raw(), output, self._objective)
+
+    def _raw(self) -> Ask:
         booster = self._booster
-        return boosters.ask(
-            _kind(self._objective),
-            classes,
-            lambda values: booster.predict(values, num_threads=1),
-            output,
-            self._objective,
-        )
+        return lambda values: booster.predict(values, num_threads=1)
 
 
 def _kind(objective: str) -> Kind:

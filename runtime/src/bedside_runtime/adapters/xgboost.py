@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from bedside_runtime.adapters import boosters, estimators
+from bedside_runtime.adapters import boosters, estimators, xgboost_trees
 from bedside_runtime.adapters.boosters import Kind
 from bedside_runtime.adapters.columns import Columns, Layout
 from bedside_runtime.adapters.opened import Ask, Facts
+from bedside_runtime.adapters.trees import Forest
 from bedside_runtime.contract import Input, Output
 from bedside_runtime.errors import EnvironmentMismatch, LibraryMissing, ModelMismatch
 
@@ -78,11 +79,19 @@ class Model:
         """Return what turns rows into one array."""
         return boosters.numeric_columns(layout, features, inputs)
 
-    def ask(self, output: Output) -> Ask:
-        """Return what asks it; see ``Opened``."""
+    def forest(self) -> Forest:
+        """Return its trees, those that count.
+
+        Raises:
+            Unfoldable: It is more than trees of numbers.
+        """
+        return xgboost_trees.forest(bytes(self._booster.save_raw("json")), self._rounds()[1], self._missing)
+
+    def ask(self, output: Output, raw: Ask | None = None) -> Ask:
+        """Return what asks it; see ``Opened``. ``raw`` is asked in its place, where it is given."""
         objective = str(self._config["objective"]["name"])
         classes = int(self._config["learner_model_param"]["num_class"])
-        return boosters.ask(_kind(objective), classes, self._raw(), output, objective)
+        return boosters.ask(_kind(objective), classes, raw or self._raw(), output, objective)
 
     def _raw(self) -> Ask:
         booster, rounds, missing = self._booster, self._rounds(), self._missing
