@@ -109,7 +109,7 @@ def _finish(objective: str) -> Finish:
         case "multiclass":
             return _softmax
         case _ if name in _EXPONENTIAL:
-            return _each(math.exp)
+            return _each(_exponential)
         case _ if name in _PLAIN and "sqrt" not in words:
             return lambda sums: sums[:, 0]
     raise Unfoldable(f"what the objective {objective} makes of the trees' sum is not known here")
@@ -123,12 +123,16 @@ def _each(function: Callable[[float], float]) -> Finish:
 
 def _sigmoid(steepness: float) -> Callable[[float], float]:
     def sigmoid(value: float) -> float:
-        try:
-            return 1.0 / (1.0 + math.exp(-steepness * value))
-        except OverflowError:
-            return 0.0
+        return 1.0 / (1.0 + _exponential(-steepness * value))
 
     return sigmoid
+
+
+def _exponential(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:  # C says infinity
+        return math.inf
 
 
 def _softmax(sums: Any) -> Any:  # noqa: ANN401 - NumPy arrays
