@@ -142,14 +142,13 @@ def test_a_link_to_a_listing_is_not_taken(
         listed(cache, layout, layer)
 
 
-@pytest.mark.parametrize("position", [0, 40, -1])
-def test_a_listing_that_is_not_whole_is_not_taken(
-    cache: ListingCache, layout: Layout, layer: Layer, position: int
+@pytest.mark.parametrize(("whole", "other"), [(b"a/code.py", b"a/c0de.py"), (b"rows", b"rowz"), (b"a/code.py", b"a/")])
+def test_a_listing_that_is_not_as_it_was_written_is_not_taken(
+    cache: ListingCache, layout: Layout, layer: Layer, whole: bytes, other: bytes
 ) -> None:
-    first = listed(cache, layout, layer)
-    data = bytearray(kept(cache).read_bytes())
-    data[position] ^= 1
-    kept(cache).write_bytes(data)
+    first, data = listed(cache, layout, layer), kept(cache).read_bytes()
+    assert data.count(whole) == 1
+    kept(cache).write_bytes(data.replace(whole, other))
     assert listed(cache, layout, layer) == first
 
 
