@@ -150,6 +150,7 @@ class _Builder:
             rule = "BED-INP-008" if problem.duplicate else "BED-INP-001"
             self.problem(rule, source.path, problem.line, problem.message)
         self.loaded[source.path] = loaded.nodes
+        self.problems += silencers.of_documents(loaded.nodes, source.path)
         self.documents[source.path] = tuple(item for node in loaded.nodes for item in self._objects_in(node, source))
 
     def _objects_in(self, node: Node, source: SourceFile) -> Iterator[Node]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from bedside.policy.place import Hit, Place
+from bedside.policy.yamltree import Node
 
 _OBEYED: Final = re.compile(r"(?:#|//).*\b(trivy|tfsec):ignore:")
 """Trivy has no option that leaves these aside."""
@@ -16,10 +17,9 @@ _FILES: Final = {
     ".hadolint.yml": "hadolint",
     ".trivyignore": "trivy",
     ".trivyignore.yaml": "trivy",
-    "trivy.yaml": "trivy",
-    "zizmor.yml": "zizmor",
-    "zizmor.yaml": "zizmor",
 }
+_OFTEN_SOMETHING_ELSE: Final = {"trivy.yaml": "trivy", "zizmor.yml": "zizmor", "zizmor.yaml": "zizmor"}
+"""Workflows and manifests are called so, too."""
 
 
 def of_text(text: str, path: str) -> Iterator[tuple[str, Hit]]:
@@ -40,3 +40,10 @@ def of_names(names: Iterable[str]) -> Iterator[tuple[str, Hit]]:
         tool = _FILES.get(name.rpartition("/")[2])
         if tool is not None:
             yield "BED-INP-013", Hit(Place(name), f"{tool} was asked without this file")
+
+
+def of_documents(nodes: Iterable[Node], path: str) -> Iterator[tuple[str, Hit]]:
+    """A configuration by its name that is neither a workflow nor an object."""
+    tool = _OFTEN_SOMETHING_ELSE.get(path.rpartition("/")[2])
+    if tool is not None and not any(node.at("kind") or node.at("jobs") for node in nodes):
+        yield "BED-INP-013", Hit(Place(path), f"{tool} was asked without this file")
