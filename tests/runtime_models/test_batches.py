@@ -2,26 +2,31 @@
 
 import asyncio
 import functools
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pandas as pd
 import pytest
 from cohort import DIED, FRAME, MIXED, NUMBERS, rows
 from engine_cases import NAMES, TOLERANCE, cases, engine_and_native, logistic, mixed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightgbm import LGBMClassifier
+from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from xgboost import XGBClassifier
 
 from bedside_runtime import equivalence, proving
+from bedside_runtime.adapters import estimators
+from bedside_runtime.adapters.opened import bind
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.batching import Asking, Batching, Inline
 from bedside_runtime.contract import Band, EngineName, Input, Output, Row, Scalar
-from bedside_runtime.errors import EquivalenceFailed
+from bedside_runtime.errors import EngineUnsuitable, EquivalenceFailed
 from bedside_runtime.outputs import answer
 from contracts import contract
 
@@ -147,3 +152,60 @@ def test_an_engine_of_the_loop_whose_bits_depend_on_the_batch_is_refused(monkeyp
     assert proven.batch_invariant
     with pytest.raises(EquivalenceFailed, match="other bits in a batch"):
         proving._proven("folded", native, Drifting(engine), found, few, table, lambda *_: None)
+
+
+def _as_read() -> pd.DataFrame:
+    """A table with missing words and truth values, as pandas reads it."""
+    return pd.read_csv(io.StringIO("ward,septic,age\n" + "A,True,1\nB,False,2\n,,3\nA,,4\n,True,5\nB,False,6\n" * 20))
+
+
+def asked_by(fitted: Any, inputs: Sequence[Input]) -> Sequence[Predictor]:
+    """The model itself, and its engine if it can be folded: an imputer that overlooks ``None`` is not."""
+    try:
+        return both("folded", fitted, inputs)
+    except EngineUnsuitable:
+        opened = estimators.Model(fitted)
+        names = [item.name for item in inputs]
+        return [bind(opened, opened.layout(inputs), names, inputs, OUTPUT, None)]
+
+
+@pytest.mark.parametrize("kind", ["as read", "with None"])
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        pytest.param(OneHotEncoder(handle_unknown="ignore"), id="one hot"),
+        pytest.param(OrdinalEncoder(encoded_missing_value=-2), id="ordinal"),
+        pytest.param(make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), id="imputed"),
+    ],
+)
+def test_a_missing_word_is_the_same_alone_and_beside_others_and_as_the_model_was_fitted(
+    kind: str, encoder: Any
+) -> None:
+    table = _as_read()
+    words = table[["ward", "septic"]]
+    if kind == "with None":
+        table[["ward", "septic"]] = words.astype(object).where(words.notna(), None)
+    parts = ColumnTransformer([("words", encoder, ["ward", "septic"])], remainder="passthrough")
+    died = [1, 0, 1, 0, 0, 1] * 20
+    fitted = make_pipeline(parts, logistic())
+    fitted.fit(table, died)
+    inputs = (
+        Input(name="ward", type="category", categories=("A", "B"), missing="allow"),
+        Input(name="septic", type="boolean", missing="allow"),
+        Input(name="age", type="number", valid=(0, 10)),
+    )
+    rows = [("A", True, 1.0), ("B", False, 2.0), (None, None, 3.0), ("A", None, 4.0), (None, True, 5.0)]
+    expected = fitted.predict_proba(table)[:5, 1].tolist()
+    for predictor in asked_by(fitted, inputs):
+        assert [predictor.predict([row])[0] for row in rows] == pytest.approx(expected, abs=1e-12)
+        assert list(predictor.predict(rows)) == pytest.approx(expected, abs=1e-12)
+        equivalence.require_alike(predictor, OUTPUT, 1e-9, rows)
+
+
+def test_a_model_whose_answer_depends_on_who_else_asks_is_refused() -> None:
+    class Guessing:
+        def predict(self, rows: Sequence[Row]) -> Sequence[Scalar]:
+            return [0.2 + 0.1 * any(row[0] == "A" for row in rows)] * len(rows)
+
+    with pytest.raises(EquivalenceFailed, match=r"otherwise than alone: 0\.1 apart"):
+        equivalence.require_alike(Guessing(), OUTPUT, 1e-9, [("A",), (None,)])

@@ -129,6 +129,23 @@ def _one_by_one(
         _compare(widest, f"input {index} of the {where}", output, tolerance, expected, other, value)
 
 
+def require_alike(predictor: Predictor, output: Output, tolerance: float, rows: Sequence[Row]) -> None:
+    """Refuse what answers a case in a batch otherwise than alone, by more than the tolerance or in another band.
+
+    Raises:
+        EquivalenceFailed: It does.
+    """
+    alone = [answer(output, predictor.predict([row])[0]) for row in rows]
+    beside = [answer(output, raw) for raw in predictor.predict(rows)]
+    differences = [golden.difference(one.value, other.value) for one, other in zip(alone, beside, strict=True)]
+    if max(differences) > tolerance or [one.band for one in alone] != [other.band for other in beside]:
+        raise EquivalenceFailed(
+            f"the model answers a case in a batch otherwise than alone: {max(differences):g} apart (tolerance"
+            f" {tolerance:g}); a patient's answer would depend on who else asks",
+            remedy="Find the step that looks at several rows, or guesses a column's type; mend it, validate again.",
+        )
+
+
 def batch_invariant(predictor: Predictor, rows: Sequence[Row]) -> bool:
     """Return whether ``predictor`` gives each row the same bits alone and in batches of several sizes."""
     alone = [predictor.predict([row])[0] for row in rows]

@@ -59,6 +59,7 @@ def choose(directory: Path, wanted: Wanted, on_progress: OnProgress = lambda _na
 
     Raises:
         GoldenMismatch, OutputInvalid: The model itself does not answer as the study recorded.
+        EquivalenceFailed: The model itself answers a case in a batch otherwise than alone.
         EngineUnsuitable: The engine that was named cannot compute this model.
         EquivalenceFailed: It can, and does not answer as the model itself. ``auto`` stops at that too: an engine that
             differs is a defect to be reported, not to be passed over.
@@ -69,6 +70,7 @@ def choose(directory: Path, wanted: Wanted, on_progress: OnProgress = lambda _na
     native = loading.open_model(found, files, "native")
     golden.replay(cases, found.output, found.golden.tolerance, native)
     rows += equivalence.sample(found.inputs, cases, max(0, _TIMED - len(rows)))
+    equivalence.require_alike(native, found.output, found.golden.tolerance, rows)
     considered = [Considered("native", None, _microseconds(native, rows))]
     names: Sequence[EngineName] = () if wanted == "native" else engines.PREFERENCE if wanted == "auto" else (wanted,)
     for name in names:

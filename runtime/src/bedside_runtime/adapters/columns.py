@@ -44,7 +44,12 @@ def match(features: Sequence[str] | None, count: int | None, inputs: Sequence[In
 
 
 def compile_columns(
-    layout: Layout, features: Sequence[str], inputs: Sequence[Input], *, memory: Memory = "C"
+    layout: Layout,
+    features: Sequence[str],
+    inputs: Sequence[Input],
+    *,
+    memory: Memory = "C",
+    absent: float | None = None,
 ) -> Columns:
     """Return what turns rows into the model's input.
 
@@ -54,14 +59,15 @@ def compile_columns(
         inputs: The declared inputs in the order of a row.
         memory: How an array lies in memory. A matrix library may sum in another order for another one, so an
             array that stands for a frame lies as pandas would lay it: by columns, ``F``.
+        absent: What stands for a missing word or truth value: NaN or ``None``, as the model was fitted.
 
     Raises:
         LibraryMissing: The layout is a frame and pandas is not installed.
     """
     if layout == "frame":
-        return _frame(features, inputs)
+        return _frame(features, inputs, absent)
     if layout == "array":
-        return _array(features, inputs, memory)
+        return _array(features, inputs, memory, absent)
     raise ValueError(f"no columns are made for the layout {layout}")
 
 
@@ -71,7 +77,7 @@ def transformed(transform: Transform, inputs: Sequence[Input]) -> Columns:
     return lambda rows: transform([dict(zip(names, row, strict=True)) for row in rows])
 
 
-def _frame(features: Sequence[str], inputs: Sequence[Input]) -> Columns:
+def _frame(features: Sequence[str], inputs: Sequence[Input], absent: float | None) -> Columns:
     try:
         import pandas as pd
     except ImportError:
@@ -81,7 +87,11 @@ def _frame(features: Sequence[str], inputs: Sequence[Input]) -> Columns:
         ) from None
     import numpy as np
 
-    kinds = {item.name: _dtype(item) for item in inputs}
+    # pandas 3 makes words of a column of its own accord, but not of one without any: alone, a patient whose word is
+    # missing would be handed over otherwise than beside others. So a type is said wherever something may be missing.
+    words = "str" if absent is not None and int(pd.__version__.split(".")[0]) >= 3 else "object"
+    kinds = {item.name: words if _may_lack_words(item) else _dtype(item) for item in inputs}
+    said = frozenset(item.name for item in inputs if item.missing == "allow" and _dtype(item) == "object")
     places = _places(features, inputs)
     plan = tuple((name, places[name], kinds[name]) for name in features)
 
@@ -89,6 +99,9 @@ def _frame(features: Sequence[str], inputs: Sequence[Input]) -> Columns:
         columns = {}
         for name, place, kind in plan:
             values = [row[place] for row in rows]
+            if name in said:
+                columns[name] = pd.Series([absent if cell is None else cell for cell in values], dtype=kind)
+                continue
             if kind == "object":
                 column = np.empty(len(values), dtype=object)
                 column[:] = values
@@ -100,12 +113,18 @@ def _frame(features: Sequence[str], inputs: Sequence[Input]) -> Columns:
     return frame
 
 
-def _array(features: Sequence[str], inputs: Sequence[Input], memory: Memory) -> Columns:
+def _array(features: Sequence[str], inputs: Sequence[Input], memory: Memory, absent: float | None) -> Columns:
     import numpy as np
 
     places = _places(features, inputs)
     order = tuple(places[name] for name in features)
     kind = "object" if any(item.type == "category" for item in inputs) else "float64"
+    if kind == "object" and absent is not None:
+        return lambda rows: np.array(
+            [[absent if row[place] is None else row[place] for place in order] for row in rows],
+            dtype=kind,
+            order=memory,
+        )
     if order == tuple(range(len(inputs))):
         return lambda rows: np.array(rows, dtype=kind, order=memory)
     return lambda rows: np.array([[row[place] for place in order] for row in rows], dtype=kind, order=memory)
@@ -115,6 +134,10 @@ def _places(features: Sequence[str], inputs: Sequence[Input]) -> dict[str, int]:
     places = {item.name: place for place, item in enumerate(inputs)}
     match(features, None, inputs)
     return places
+
+
+def _may_lack_words(item: Input) -> bool:
+    return item.type == "category" and item.missing == "allow"
 
 
 def _dtype(item: Input) -> str:

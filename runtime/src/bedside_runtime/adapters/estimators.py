@@ -1,5 +1,6 @@
 """Anything with scikit-learn's interface, pipelines and the boosters' wrappers alike, as a Predictor."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, assert_never
@@ -39,7 +40,7 @@ class Model:
     def columns(self, chosen: Layout, features: Sequence[str], inputs: Sequence[Input]) -> Columns:
         """Return what turns rows into a frame or an array."""
         prepare(self.estimator, chosen)
-        return compile_columns(chosen, features, inputs, memory=self._memory)
+        return compile_columns(chosen, features, inputs, memory=self._memory, absent=absent(self.estimator))
 
     def ask(self, output: Output) -> Ask:
         """Return what asks it; see ``Opened``."""
@@ -101,6 +102,24 @@ def parts(value: object, seen: set[int] | None = None) -> Iterator[Any]:
             yield from parts(vars(value), seen)
         case _ if type(value).__name__ == "_CalibratedClassifier":  # holds estimators, and is none itself
             yield from parts(vars(value), seen)
+
+
+def absent(estimator: object) -> float | None:
+    """Return what stands for a missing word or truth value in the estimator's frame.
+
+    That is NaN, as pandas has it, unless a part was fitted on ``None`` or looks for it.
+    """
+    return None if any(map(_knows_none, parts(estimator))) else math.nan
+
+
+def _knows_none(part: Any) -> bool:  # noqa: ANN401 - any estimator
+    if getattr(part, "missing_values", math.nan) is None:
+        return True
+    return any(None in listed for listed in map(_listed, getattr(part, "categories_", ())))
+
+
+def _listed(categories: Any) -> list[object]:  # noqa: ANN401 - a NumPy array
+    return list(categories.tolist()) if hasattr(categories, "tolist") else []
 
 
 def prepare(estimator: object, chosen: Layout) -> None:

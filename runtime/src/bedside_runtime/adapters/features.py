@@ -136,13 +136,13 @@ def number(value: Cell) -> float:
     return math.nan if value is None else float(value)
 
 
-def begin(inputs: Sequence[Input], names: Sequence[str]) -> Columns:
-    """Return the columns as the model is handed them, in the model's order."""
+def begin(inputs: Sequence[Input], names: Sequence[str], absent: float | None) -> Columns:
+    """Return the columns as the model is handed them, in the model's order; ``absent`` as `columns` has it."""
     places = {item.name: place for place, item in enumerate(inputs)}
-    return tuple(_column(places[name], inputs[places[name]]) for name in names)
+    return tuple(_column(places[name], inputs[places[name]], absent) for name in names)
 
 
-def _column(place: int, item: Input) -> Column:
+def _column(place: int, item: Input, absent: float | None) -> Column:
     values: tuple[Cell, ...]
     match item.type:
         case "number":
@@ -155,7 +155,7 @@ def _column(place: int, item: Input) -> Column:
             values = item.categories
     table: dict[Cell, Cell] = {value: value for value in values}
     if item.missing == "allow":
-        table[None] = None
+        table[None] = absent
     return Column(place, table=MappingProxyType(table))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bedside_runtime.adapters import features
+from bedside_runtime.adapters import estimators, features
 from bedside_runtime.adapters.features import Column, Columns, Unfoldable
 from bedside_runtime.adapters.steps import STEPS, Declared
 from bedside_runtime.contract import Input
@@ -50,7 +50,7 @@ def pipeline(
     Raises:
         Unfoldable: A step cannot be followed; the message says which and why.
     """
-    columns = features.begin(inputs, names) if columns is None else columns
+    columns = features.begin(inputs, names, estimators.absent(estimator)) if columns is None else columns
     declared, known = Declared(inputs), names
     sparse = False
     estimator = unwrapped(estimator)

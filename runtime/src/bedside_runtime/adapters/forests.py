@@ -4,6 +4,7 @@ For XGBoost, LightGBM and scikit-learn's histogram gradient boosting, alone or b
 for the first two also as they are stored in their library's own format.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -46,7 +47,7 @@ def trees(opened: Opened, names: Sequence[str], inputs: Sequence[Input], output:
         ModelMismatch: It does not answer what is declared.
     """
     if isinstance(opened, (xgboost.Model, lightgbm.Model)):
-        followed = Followed(opened, features.begin(inputs, names), False, names)
+        followed = Followed(opened, features.begin(inputs, names, math.nan), False, names)
         forest, answers = _stored(opened, output)
     elif isinstance(opened, estimators.Model):
         followed = folding.pipeline(opened.estimator, names, inputs)
