@@ -7,9 +7,9 @@ computes, the next batch gathers. What goes wrong with one request stays with th
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from bedside_runtime.contract import Row, Scalar
 from bedside_runtime.errors import DeadlineExceeded, OutputInvalid
 
 _Result = TypeVar("_Result")
+_AtOnce: TypeAlias = Callable[[Sequence[Row]], Sequence[Scalar] | None]
 
 
 class Answered(Struct, frozen=True):
@@ -47,8 +48,8 @@ class Asking(Protocol):
         """Requests that nobody waits for any more, and which the model may still be busy with."""
         ...
 
-    async def predict(self, rows: Sequence[Row], deadline: float) -> Answered:
-        """Answer the rows of one request.
+    def predict(self, rows: Sequence[Row], deadline: float) -> Answered | Awaitable[Answered]:
+        """Answer the rows of one request, now or later.
 
         Args:
             rows: At least one.
@@ -80,7 +81,9 @@ class Inline:
         """``beside`` asks ``predictor`` on a thread; ``None`` for one that never takes its time."""
         self._predictor = predictor
         self._beside = beside
-        self._at_once = predictor.at_once if isinstance(predictor, Quick) else predictor.predict
+        self._at_once: _AtOnce = predictor.predict
+        if beside is not None and isinstance(predictor, Quick):
+            self._at_once = predictor.at_once
 
     @property
     def waiting(self) -> int:
@@ -92,17 +95,15 @@ class Inline:
         """See ``Asking``."""
         return self._beside.abandoned if self._beside is not None else 0
 
-    async def predict(self, rows: Sequence[Row], deadline: float) -> Answered:
+    def predict(self, rows: Sequence[Row], deadline: float) -> Answered | Awaitable[Answered]:
         """See ``Asking``."""
-        if time.monotonic() > deadline:
+        started = time.monotonic()
+        if started > deadline:
             raise DeadlineExceeded("the deadline passed before the model was asked")
-        if self._beside is None:
-            return _asked(self._predictor, rows)
-        started = time.perf_counter()
         values = self._at_once(rows)
-        if values is None:
-            return await self._beside.predict(rows, deadline)
-        return _answered(values, rows, time.perf_counter() - started)
+        if values is None and self._beside is not None:
+            return self._beside.predict(rows, deadline)
+        return _answered(values or (), rows, time.monotonic() - started)
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """See ``Asking``."""
@@ -271,9 +272,9 @@ def _attempt(predictor: Predictor, rows: Sequence[Row]) -> Answered | Exception:
 
 
 def _asked(predictor: Predictor, rows: Sequence[Row]) -> Answered:
-    started = time.perf_counter()
+    started = time.monotonic()
     values = predictor.predict(rows)
-    return _answered(values, rows, time.perf_counter() - started)
+    return _answered(values, rows, time.monotonic() - started)
 
 
 def _answered(values: Sequence[Scalar], rows: Sequence[Row], seconds: float) -> Answered:

@@ -1,6 +1,7 @@
 """From a model's raw value to a checked answer."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -35,9 +36,11 @@ def band_of(output: Output) -> BandOf:
     if output.type == "class":
         return _label
     low, high = (0.0, 1.0) if output.type == "probability" else (-math.inf, math.inf)
-    bands = output.band if output.bands else lambda _: None
+    bands = _bands(output)
 
     def number(raw: Scalar) -> str | None:
+        if isinstance(raw, float) and low <= raw <= high and raw - raw == 0.0:  # finite
+            return bands(raw)
         if isinstance(raw, (str, bool)):
             raise OutputInvalid(f"the model answers {output.name} with a label where a number is declared")
         if not math.isfinite(raw):
@@ -47,6 +50,15 @@ def band_of(output: Output) -> BandOf:
         return bands(raw)
 
     return number
+
+
+def _bands(output: Output) -> Callable[[float], str | None]:
+    """Return `Output.band` for numbers, by bisection: edges ascend, and each belongs to the band above it."""
+    edges = [band.below for band in output.bands if band.below is not None]
+    names: list[str | None] = [band.name for band in output.bands] or [None]
+    if len(edges) + 1 != len(names) or edges != sorted(edges):
+        return output.band
+    return lambda raw: names[bisect_right(edges, raw)]
 
 
 def _label(raw: Scalar) -> None:

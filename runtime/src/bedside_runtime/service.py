@@ -6,21 +6,18 @@ How the model is asked is the business of `batching`. An answer is handed back o
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
-from operator import attrgetter
-from typing import Final, Protocol
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
 from bedside_runtime import golden
 from bedside_runtime.adapters.predictor import Predictor
-from bedside_runtime.batching import Asking
-from bedside_runtime.contract import Contract, Row, Scalar
+from bedside_runtime.batching import Answered, Asking
+from bedside_runtime.contract import Contract, Scalar
 from bedside_runtime.errors import Overloaded
 from bedside_runtime.inputs import Flag, ValidRow
 from bedside_runtime.outputs import band_of
-
-_CELLS: Final[Callable[[ValidRow], Row]] = attrgetter("cells")
 
 
 class Prediction(Struct, frozen=True):
@@ -55,8 +52,8 @@ class Entry(Struct, frozen=True):
     """
 
     caller: Caller
-    rows: tuple[ValidRow, ...]
-    predictions: tuple[Prediction, ...]
+    rows: Sequence[ValidRow]
+    predictions: Sequence[Prediction]
     seconds: float
     batch: int
 
@@ -87,8 +84,8 @@ class Recorder(Protocol):
         """Whether a record could be written now; readiness depends on it."""
         ...
 
-    async def record(self, entry: Entry) -> None:
-        """Return once ``entry`` is durable; the answer leaves only after that."""
+    def record(self, entry: Entry) -> Awaitable[None] | None:
+        """Return what ends once ``entry`` is durable, ``None`` where nothing is kept; the answer leaves after that."""
         ...
 
     @property
@@ -107,7 +104,7 @@ class NoRecord:
     healthy = True
     detail = "none"
 
-    async def record(self, entry: Entry) -> None:
+    def record(self, entry: Entry) -> None:
         """Keep nothing."""
 
     async def refused(self, refused: Refused) -> None:
@@ -165,9 +162,16 @@ class PredictionService:
         self.in_flight += 1
         try:
             own = time.monotonic() + self._patience
-            answered = await self._asking.predict(list(map(_CELLS, rows)), min(own, deadline))
-            predictions = tuple(map(self._prediction, rows, answered.values))
-            await self.recorder.record(Entry(caller, tuple(rows), predictions, answered.seconds, answered.batch))
+            answered = self._asking.predict([row.cells for row in rows], min(own, deadline))
+            if not isinstance(answered, Answered):
+                answered = await answered
+            band_of = self._band_of
+            predictions = tuple(
+                [Prediction(raw, band_of(raw), row.flags) for row, raw in zip(rows, answered.values, strict=True)]
+            )
+            recorded = self.recorder.record(Entry(caller, rows, predictions, answered.seconds, answered.batch))
+            if recorded is not None:
+                await recorded
         finally:
             self.in_flight -= 1
         return predictions
@@ -185,6 +189,3 @@ class PredictionService:
     def close(self) -> None:
         """Let the running prediction end and take no more."""
         self._asking.close()
-
-    def _prediction(self, row: ValidRow, raw: Scalar) -> Prediction:
-        return Prediction(raw, self._band_of(raw), row.flags)

@@ -6,6 +6,8 @@ itself is asked, each row alone. The same holds for a number of no declared rang
 there rounding may be of any size. So an engine never answers another band than the model does.
 """
 
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeAlias
 
@@ -46,23 +48,27 @@ class AtEdges:
         self._model: Predictor | None = None
         margin = _MARGIN * tolerance
         edges = [band.below for band in output.bands if band.below is not None]
-        self._close = tuple((edge - margin, edge + margin) for edge in edges)
+        self._cuts = _cuts([(edge - margin, edge + margin) for edge in edges])
 
     def predict(self, rows: Sequence[Row]) -> Sequence[Scalar]:
         """See ``Predictor``."""
-        return [
-            self._asked(row) if value is None or self._is_close(value) or self._is_beyond(row) else value
-            for row, value in zip(rows, self._computes(rows), strict=True)
-        ]
+        return [self._asked(row) if value is None else value for row, value in zip(rows, self._told(rows), strict=True)]
 
     def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar] | None:
         """See ``Quick``: ``None`` where the model itself has to be asked."""
-        values: list[Scalar] = []
-        for row, value in zip(rows, self._computes(rows), strict=True):
-            if value is None or self._is_close(value) or self._is_beyond(row):
-                return None
-            values.append(value)
-        return values
+        told = [value for value in self._told(rows) if value is not None]
+        return told if len(told) == len(rows) else None
+
+    def _told(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
+        """Return what the engine answers; ``None`` where the model itself has to be asked."""
+        cuts = self._cuts
+        told = [
+            None if value is None or (not isinstance(value, str) and bisect_right(cuts, value) % 2) else value
+            for value in self._computes(rows)
+        ]
+        if not self._drawn:
+            return told
+        return [None if self._is_beyond(row) else value for row, value in zip(rows, told, strict=True)]
 
     def _is_beyond(self, row: Row) -> bool:
         for place, low, high in self._drawn:
@@ -71,14 +77,21 @@ class AtEdges:
                 return True
         return False
 
-    def _is_close(self, value: Scalar) -> bool:
-        if not isinstance(value, str):
-            for low, high in self._close:
-                if low <= value <= high:
-                    return True
-        return False
-
     def _asked(self, row: Row) -> Scalar:
         if self._model is None:
             self._model = self._open()
         return self._model.predict([row])[0]
+
+
+def _cuts(close: Sequence[tuple[float, float]]) -> list[float]:
+    """Return where ascending intervals, ends included, begin and are over; those that touch become one.
+
+    What lies in one of them, and nothing else, has an odd number of these at or below it.
+    """
+    cuts: list[float] = []
+    for low, high in close:
+        if cuts and low <= cuts[-1]:
+            cuts[-1] = max(cuts[-1], math.nextafter(high, math.inf))
+        else:
+            cuts += (low, math.nextafter(high, math.inf))
+    return cuts

@@ -77,7 +77,7 @@ def _computes(
     estimator = opened.estimator
     if name == "folded":
         answer = folded.fold(estimator, features, inputs, output)
-        return lambda rows: [answer(row) for row in rows]
+        return lambda rows: list(map(answer, rows))
     if name == "onnx":
         return converted.graph(graph, estimator, features, inputs, output)
     return direct.booster(estimator, features, inputs, output)

@@ -4,8 +4,8 @@ A row is always computed by the same operations in the same order, so no batch c
 """
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from bedside_runtime.adapters import features, folding, links
@@ -16,30 +16,48 @@ from bedside_runtime.contract import Cell, Input, Output, Row, Scalar
 Sum: TypeAlias = Callable[[Row], float]
 
 
-@dataclass(frozen=True, slots=True)
 class Terms:
-    """One linear function of a row: what always counts, lines, lines that may be missing or end, tables."""
+    """One linear function of a row: what always counts, lines, lines that may be missing or end, tables.
 
-    constant: float
-    lines: tuple[tuple[int, float], ...]
-    optional: tuple[tuple[int, float, float, float], ...]
-    bounded: tuple[tuple[int, float, float, float, float, float], ...]
-    tables: tuple[tuple[int, Mapping[Cell, float]], ...]
+    Lines without more and tables are added up by the interpreter's own loops, which take a third of the time of ours.
+    """
+
+    def __init__(
+        self,
+        constant: float,
+        lines: Sequence[tuple[int, float]],
+        optional: Sequence[tuple[int, float, float, float]],
+        bounded: Sequence[tuple[int, float, float, float, float, float]],
+        tables: Sequence[tuple[int, Mapping[Cell, float]]],
+    ) -> None:
+        self._constant = constant
+        self._slopes = [slope for _, slope in lines]
+        self._numbers = _picked([place for place, _ in lines])
+        self._optional, self._bounded = tuple(optional), tuple(bounded)
+        self._tables = [table for _, table in tables]
+        self._words = _picked([place for place, _ in tables])
 
     def __call__(self, row: Row) -> float:
         """Return the sum for ``row``, always added up in the same order."""
-        total = self.constant
-        for place, slope in self.lines:
-            total += slope * row[place]  # type: ignore[operator] # a number, by the contract
-        for place, slope, offset, missing in self.optional:
+        total = sum(map(operator.mul, self._slopes, self._numbers(row)), self._constant)
+        for place, slope, offset, missing in self._optional:
             value = row[place]
-            total += missing if value is None else slope * value + offset  # type: ignore[operator]
-        for place, slope, offset, missing, low, high in self.bounded:
+            total += missing if value is None else slope * value + offset  # type: ignore[operator] # a number
+        for place, slope, offset, missing, low, high in self._bounded:
             value = row[place]
             total += missing if value is None else slope * min(max(value, low), high) + offset  # type: ignore[operator]
-        for place, table in self.tables:
-            total += table[row[place]]
-        return total
+        return sum(map(operator.getitem, self._tables, self._words(row)), total)
+
+
+def _picked(places: Sequence[int]) -> Callable[[Row], Sequence[Any]]:
+    """Return what takes the cells at ``places`` out of a row."""
+    match places:
+        case []:
+            return lambda _: ()
+        case [place]:
+            return lambda row: (row[place],)
+        case _:
+            return operator.itemgetter(*places)
 
 
 Answer: TypeAlias = Callable[[Row], Scalar | None]
@@ -150,4 +168,4 @@ def _arranged(constant: float, gathered: _Gathered, inputs: Sequence[Input]) -> 
         else:
             lines.append((place, slope))
             constant += offset
-    return Terms(constant, tuple(lines), tuple(optional), tuple(bounded), tuple(gathered.tables.items()))
+    return Terms(constant, lines, optional, bounded, list(gathered.tables.items()))

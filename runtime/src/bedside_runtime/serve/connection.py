@@ -13,21 +13,22 @@ uvicorn's class keeps its requests as *cycles*, answered in their order; `Exchan
 import asyncio
 import contextvars
 import math
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bedside_runtime.serve import bodies, eager, predicting
 from bedside_runtime.serve.auth.certificates import Peer, peer
-from bedside_runtime.serve.auth.verdict import DECISION, Decision
+from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
 from bedside_runtime.serve.exchange import Exchange
 from bedside_runtime.serve.predicting import Reply
 from bedside_runtime.serve.problems import RETRY_AFTER, Problem
 from bedside_runtime.serve.wall import Wall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
 
     from uvicorn.server import ServerState
 
@@ -43,6 +44,10 @@ _NOTHING: Final = memoryview(b"")
 
 SWEEP_SECONDS: Final = 0.25
 """How often connections are asked whether their time is up."""
+
+_IDLE: Final = -1.0
+"""Stands for the time at which a connection without a request ends, until the next sweep sets it: most send the next
+request long before."""
 
 
 class Connection(HttpToolsProtocol):
@@ -65,10 +70,10 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._in_message = False
         self._ended = False  # a message ended in the bytes that are being parsed
+        self._timed = ""  # the part of the message that has a time to arrive in: head, body, or none yet
         self._piece = 0  # how many these are
         self._held = _NOTHING  # came, and waits for its turn
         self._turn: asyncio.Handle | None = None
-        self._head: dict[bytes, bytes] = {}
         self._unparsed = 0  # bytes of a head that has not ended, or that came since its body last grew
         self._grew = False  # whether a body grew by the bytes that are being parsed
         self._refused: Problem | None = None
@@ -131,12 +136,22 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(Problem("bad-request"))
             return
-        if self._in_message and not self._ended and self._refused is None:  # it has not ended yet, and may never
-            self._unparsed = 0 if self._grew else self._unparsed + len(data)
-            if self._unparsed > MAX_HEAD:
-                self._refused = Problem("head-too-large")
+        if self._in_message:
+            self._await_rest()
         if self._refused is not None:
             self._refuse(self._refused)
+
+    def _await_rest(self) -> None:
+        """Give the rest of a message its time; a part that has one already gets no more, however it trickles in."""
+        limits = self.wall.limits
+        if not self._ended and self._refused is None:  # it has not ended yet, and may never
+            self._unparsed = 0 if self._grew else self._unparsed + self._piece
+            if self._unparsed > MAX_HEAD:
+                self._refused = Problem("head-too-large")
+        part = "head" if self._in_head else "body"
+        if part != self._timed:
+            self._timed = part
+            self._expires = self.loop.time() + (limits.header_seconds if self._in_head else limits.body_seconds)
 
     def _read_anew(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
@@ -163,6 +178,8 @@ class Connection(HttpToolsProtocol):
 
     def sweep(self, now: float) -> None:
         """End the connection where its time is up."""
+        if self._expires == _IDLE:
+            self._expires = now + self.wall.limits.idle_seconds
         if now > self._reads_until:
             self.wall.metrics.refused("slow-reader")
             self.transport.abort()
@@ -204,9 +221,8 @@ class Connection(HttpToolsProtocol):
         """A request begins; the scope of the ASGI application is made only where it is needed."""
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
         self._in_head = self._in_message = True
-        self._expires = self.loop.time() + self.wall.limits.header_seconds
+        self._timed = ""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head came. One behind the body is nobody's: the gate has not seen it."""
@@ -217,24 +233,25 @@ class Connection(HttpToolsProtocol):
         """The head is there: find out whose request it is."""
         if self._refused is not None:
             return
-        self._head = dict(reversed(self.headers))  # the first of repeated ones
-        self._declines = b"upgrade" in self._head and self.parser.should_upgrade() and self._announces_body()
+        fields = self.headers
+        head = dict(reversed(fields))  # the first of repeated ones
+        wall, method = self.wall, self.parser.get_method()
+        self._declines = b"upgrade" in head and self._offers_another_protocol(head, method)
         if self._declines:
             return
-        self._refused = self._wrong_head()
+        self._refused = self._wrong_head(head, fields)
         self._unparsed = 0
         if self._refused is not None:
             return
         self._in_head = False
-        self._expires = self.loop.time() + self.wall.limits.body_seconds
-        self.expect_100_continue = self._head.get(b"expect", b"").lower() == b"100-continue"
-        decision = self.wall.gate.decide(self.parser.get_method(), self.url, self.headers, self._shown)
-        found = self._prediction()
+        self.expect_100_continue = b"expect" in head and head[b"expect"].lower() == b"100-continue"
+        decision = wall.gate.decide(method, self.url, fields, self._shown)
+        found = predicting.route(self.url) if method == b"POST" and wall.predictions is not None else None
         if found is None:
             self._hand_on(decision)
         else:
-            self._begin(found, decision)
-        if self.wall.closing:
+            self._begin(found, head, decision)
+        if wall.closing:
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -242,11 +259,14 @@ class Connection(HttpToolsProtocol):
         self._grew = True
         if self._refused is not None:
             return
-        if not isinstance(self.cycle, Exchange):
+        exchange = self.cycle
+        if not isinstance(exchange, Exchange):
             super().on_body(body)
             return
-        self.cycle.take(body)
-        if self.cycle.length > self.wall.limits.max_body:
+        exchange.length += len(body)
+        if exchange.problem is None:  # else nothing of it is kept
+            exchange.body.append(body)
+        if exchange.length > self.wall.limits.max_body:
             self._refused = bodies.too_large(self.wall.limits.max_body)
 
     def on_message_complete(self) -> None:
@@ -256,37 +276,39 @@ class Connection(HttpToolsProtocol):
         self._in_message = False
         self._ended = True
         self._expires = math.inf
-        exchange = self.cycle
-        if not isinstance(exchange, Exchange):
-            super().on_message_complete()
-            if exchange.response_complete:  # it was answered before it had ended
-                self._wait_for_request()
+        if isinstance(self.cycle, Exchange):
+            self._queue(self.cycle)
             return
-        self._queue(exchange)
+        super().on_message_complete()
+        if self.cycle.response_complete:  # it was answered before it had ended
+            self._expires = _IDLE
 
     # -- answers
 
     def reply(self, exchange: Exchange, reply: Reply) -> None:
         """Send the answer of an exchange, in one write."""
-        if exchange.disconnected or self.transport.is_closing():
+        transport = self.transport
+        if exchange.disconnected or transport.is_closing():
             return
         close = not exchange.keep_alive or self.wall.closing
-        self.transport.write(self._bytes(reply, close=close))
+        transport.write(self._bytes(reply, close=close))
         exchange.response_complete = True
         if self._refused is not None and not self.pipeline:
             self._linger()
         elif close:
             self._close()
+        elif not (self._in_message or self._held or self.pipeline or self.flow.read_paused):
+            self._expires = _IDLE  # and nothing waits behind this answer
+            return
         self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """Go on with what waits behind the answer that was just sent."""
-        self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._expires = self.loop.time() + bodies.LINGER_SECONDS
             return
         if not self._in_message:
-            self._wait_for_request()
+            self._expires = _IDLE
         self._next()
 
     def _next(self) -> None:
@@ -309,59 +331,52 @@ class Connection(HttpToolsProtocol):
     def _queue(self, exchange: Exchange) -> None:
         """Answer ``exchange`` now, or after those before it."""
         exchange.more_body = False
-        if exchange.before is None or exchange.before.response_complete:
-            self._answer(exchange)
-        else:
+        before, exchange.before = exchange.before, None
+        if before is not None and not before.response_complete:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
-        exchange.before = None
-
-    def _answer(self, exchange: Exchange) -> None:
-        answering = exchange.run_asgi(self.app)
-        predictions = self.wall.predictions
+            return
+        answering, predictions = exchange.run_asgi(self.app), self.wall.predictions
         if predictions is None or predictions.tracing is None:
             eager.start(self.loop, answering, self.tasks)
         else:  # in a context of its own: the current trace is that of no other request
             contextvars.copy_context().run(eager.start, self.loop, answering, self.tasks)
 
-    def _wait_for_request(self) -> None:
-        self._expires = self.loop.time() + self.wall.limits.idle_seconds
-
     def _bytes(self, reply: Reply, *, close: bool) -> bytes:
-        more = "".join([f"{name}: {value}\r\n" for name, value in reply.more]) if reply.more else ""
-        ends = "connection: close\r\n" if close else ""
-        head = (
-            f"content-type: {reply.media_type}\r\nx-request-id: {reply.request_id}\r\n{more}"
-            f"content-length: {len(reply.body)}\r\n{ends}\r\n"
-        )
-        return b"".join([STATUS_LINE[reply.status], self.wall.fields(self.server_state), head.encode(), reply.body])
+        identity, body = reply.request_id.encode(), reply.body
+        more = "".join([f"{name}: {value}\r\n" for name, value in reply.more]).encode() if reply.more else b""
+        begins = self.wall.head(self.server_state, reply.status, reply.media_type)
+        ends = b"connection: close\r\n" if close else b""
+        parts = begins, identity, more, len(body), ends, body
+        return b"%bx-request-id: %b\r\n%bcontent-length: %d\r\n%b\r\n%b" % parts
 
     # -- whose request it is
 
-    def _prediction(self) -> predicting.Route | None:
-        if self.wall.predictions is None or self.parser.get_method() != b"POST":
-            return None
-        return predicting.route(self.url.partition(b"?")[0])
+    def _offers_another_protocol(self, head: "Mapping[bytes, bytes]", method: bytes) -> bool:
+        """Whether a request with a body does, which the parser would not read then."""
+        has_body = b"content-length" in head or b"transfer-encoding" in head
+        return self.parser.should_upgrade() and has_body and method != b"CONNECT"
 
-    def _announces_body(self) -> bool:
-        has_body = b"content-length" in self._head or b"transfer-encoding" in self._head
-        return has_body and self.parser.get_method() != b"CONNECT"
-
-    def _wrong_head(self) -> Problem | None:
-        head, fields = self._head, self.headers
+    def _wrong_head(self, head: "Mapping[bytes, bytes]", fields: "Sequence[tuple[bytes, bytes]]") -> Problem | None:
         if self._unparsed + self._piece > MAX_HEAD and _size(self.url, fields) > MAX_HEAD:
             return Problem("head-too-large")
-        hosts = int(b"host" in head) if len(head) == len(fields) else [name for name, _ in fields].count(b"host")
-        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
-            return Problem("bad-request")  # RFC 9112, section 3.2
+        if len(head) != len(fields) or b"host" not in head:
+            hosts = [name for name, _ in fields].count(b"host")
+            if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+                return Problem("bad-request")  # RFC 9112, section 3.2
         limit = self.wall.limits.max_body
         return bodies.too_large(limit) if int(head.get(b"content-length", b"0")) > limit else None
 
-    def _begin(self, found: predicting.Route, decision: Decision) -> None:
+    def _begin(self, found: predicting.Route, head: "Mapping[bytes, bytes]", decision: Decision) -> None:
         """Take the request as one for predictions."""
-        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        before = None if self.cycle is None or self.cycle.response_complete else self.cycle
-        self.cycle = Exchange(self, before, keep_alive, found, self._head, decision)
+        keep_alive = self.parser.should_keep_alive()
+        if b"connection" in head:  # by which a client that speaks HTTP/1.0 may ask for what it cannot have here
+            keep_alive = keep_alive and self.parser.get_http_version() != "1.0"
+        before = self.cycle
+        if before is not None and before.response_complete:
+            before = None
+        refusal = decision.refusal if isinstance(decision, Verdict) else None
+        self.cycle = Exchange(self, before, keep_alive, *found, head, decision, time.monotonic(), refusal)
         if not self.expect_100_continue:
             return
         if self.cycle.problem is not None:
@@ -423,7 +438,7 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
 
-def _size(url: bytes, fields: "Iterable[tuple[bytes, bytes]]") -> int:
+def _size(url: bytes, fields: "Sequence[tuple[bytes, bytes]]") -> int:
     return len(url) + sum(len(name) + len(value) for name, value in fields)
 
 

@@ -1,11 +1,16 @@
 """One request for predictions on its way through a connection, and its answer."""
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from msgspec import Struct
 
 from bedside_runtime.serve import predicting
 from bedside_runtime.serve.auth.verdict import Decision, Verdict
 from bedside_runtime.serve.predicting import Asked, Predictions, Reply
+from bedside_runtime.serve.problems import Problem
+from bedside_runtime.serve.tracing.current import Tracing
 from bedside_runtime.service import Caller
 
 if TYPE_CHECKING:
@@ -24,74 +29,70 @@ class _Nobody:
 _NOBODY: Final = _Nobody()
 
 
-class Exchange:
-    """One request for predictions and its answer; looks to uvicorn like a cycle of its own."""
+class Exchange(Struct, eq=False):
+    """One request for predictions and its answer; looks to uvicorn like a cycle of its own.
 
-    __slots__ = (
-        "before",
-        "body",
-        "connection",
-        "decision",
-        "disconnected",
-        "head",
-        "keep_alive",
-        "length",
-        "more_body",
-        "named",
-        "problem",
-        "received",
-        "response_complete",
-        "route",
-    )
-    message_event = _NOBODY
+    Attributes:
+        connection: It came on this one.
+        before: uvicorn's cycle, or another of these, that is answered first.
+        keep_alive: Whether the connection goes on after the answer.
+        route: Template of the route.
+        named: Model and version that the path names.
+        head: Header names in lower case, and values; the first of those that are repeated.
+        decision: Whether it may go on.
+        received: When its head had arrived, on the monotonic clock, seconds: uvloop's own stands still while it works.
+        problem: What it is refused with.
+        body: Parts of its body.
+        length: Bytes of them.
+    """
 
-    def __init__(
-        self,
-        connection: "Connection",
-        before: Any,  # noqa: ANN401 - uvicorn's cycle or one of these
-        keep_alive: bool,
-        route: predicting.Route,
-        head: "Mapping[bytes, bytes]",
-        decision: Decision,
-    ) -> None:
-        self.connection, self.before, self.keep_alive = connection, before, keep_alive
-        self.route, self.named = route
-        self.decision = decision
-        self.head: Mapping[bytes, bytes] = head
-        self.received = time.monotonic()  # uvloop's own clock stands still while it works, and counts milliseconds
-        self.body = bytearray()
-        self.length = 0
-        self.more_body = True
-        self.response_complete = False
-        self.disconnected = False
-        self.problem = decision.refusal if isinstance(decision, Verdict) else None
+    connection: "Connection"
+    before: Any
+    keep_alive: bool
+    route: str
+    named: tuple[str, str | None] | None
+    head: "Mapping[bytes, bytes]"
+    decision: Decision
+    received: float
+    problem: Problem | None = None
+    body: list[bytes] = []
+    length: int = 0
+    more_body: bool = True
+    response_complete: bool = False
+    disconnected: bool = False
 
-    def take(self, body: bytes) -> None:
-        """Take a part of the body; nothing is kept of a request that is refused."""
-        self.length += len(body)
-        if self.problem is None:
-            self.body += body
+    message_event: ClassVar[_Nobody] = _NOBODY
 
     async def run_asgi(self, _application: object) -> None:
         """Answer; the name is uvicorn's."""
         wall = self.connection.wall
-        if wall.predictions is None:
+        predictions = wall.predictions
+        if predictions is None:
             raise AssertionError("only a port with predictions makes exchanges")
-        tracing = wall.predictions.tracing
-        trace = tracing.begin("POST", self.head, self.received) if tracing is not None else None
-        reply = await self._reply(wall.predictions)
-        if trace is not None:
-            trace.end(self.route, reply.status)
-            reply = predicting.traced(reply, trace)
+        if predictions.tracing is None:
+            reply = await self._reply(predictions)
+        else:
+            reply = await self._traced(predictions, predictions.tracing)
         wall.metrics.request(self.route, "POST", reply.status, time.monotonic() - self.received)
         self.connection.reply(self, reply)
 
-    async def _reply(self, predictions: Predictions) -> Reply:
-        verdict = self.decision if isinstance(self.decision, Verdict) else await self.decision
-        problem = self.problem or verdict.refusal
-        if problem is None:
-            body = bytes(self.body)
-            asked = Asked(self.route, self.named, self.head, body, self.received, verdict.identity)
-            return await predictions.answer(asked)
-        caller = Caller(predicting.request_id(self.head), verdict.identity)
-        return await predictions.refuse(problem, caller, self.received)
+    async def _traced(self, predictions: Predictions, tracing: Tracing) -> Reply:
+        trace = tracing.begin("POST", self.head, self.received)
+        reply = await self._reply(predictions)
+        trace.end(self.route, reply.status)
+        return predicting.traced(reply, trace)
+
+    def _reply(self, predictions: Predictions) -> Awaitable[Reply]:
+        decision = self.decision
+        if not isinstance(decision, Verdict):
+            return self._decided(predictions, decision)
+        if self.problem is None:
+            body = b"".join(self.body)
+            return predictions.answer(Asked(self.route, self.named, self.head, body, self.received, decision.identity))
+        caller = Caller(predicting.request_id(self.head), decision.identity)
+        return predictions.refuse(self.problem, caller, self.received)
+
+    async def _decided(self, predictions: Predictions, decision: Awaitable[Verdict]) -> Reply:
+        self.decision = verdict = await decision
+        self.problem = self.problem or verdict.refusal
+        return await self._reply(predictions)

@@ -17,7 +17,7 @@ from bedside_runtime import __version__
 from bedside_runtime.contract import Contract
 from bedside_runtime.serve.auth.verdict import REASONS as REFUSALS
 from bedside_runtime.serve.lifecycle import State
-from bedside_runtime.serve.tallies import Distribution, Reading, Tally
+from bedside_runtime.serve.tallies import Distribution, Reading, Series, Tally
 from bedside_runtime.service import Prediction
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -85,6 +85,7 @@ class Metrics:
             _BUCKETS,
         )
         self.registry.register(self._duration)
+        self._durations: dict[tuple[str, str, int], Series] = {}
         self._ready = Gauge("bedside_ready", "1 while /readyz answers 200.", registry=self.registry)
         self._ready.set_function(lambda: float(ready()))
         self._audit = Gauge("bedside_audit_ok", "1 while the audit log takes records.", registry=self.registry)
@@ -201,11 +202,17 @@ class Metrics:
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request. ``route`` is a route's template, or ``other``."""
-        self._duration.observe(seconds, route, method if method in _METHODS else "other", str(status))
+        series = self._durations.get((route, method, status))
+        if series is None:
+            named = method if method in _METHODS else "other"
+            series = self._duration.series(route, named, str(status))
+            if named == method:  # what a client may call its methods has no end
+                self._durations[route, method, status] = series
+        series.observe(seconds)
 
     def batch(self, rows: int) -> None:
         """Count one call of the model."""
-        self._batch.observe(rows)
+        self._batch.series().observe(rows)
 
     def refused(self, reason: str) -> None:
         """Count a connection that was ended early; ``reason`` is one of ``REASONS``."""

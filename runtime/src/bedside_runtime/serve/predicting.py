@@ -9,7 +9,7 @@ import itertools
 import math
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -18,16 +18,17 @@ from msgspec import Struct
 
 from bedside_runtime.compiled import CompiledDecoder
 from bedside_runtime.errors import BedsideRuntimeError, Overloaded
-from bedside_runtime.inputs import InputDecoder
+from bedside_runtime.inputs import InputDecoder, ValidRow
 from bedside_runtime.serve import bodies, deadlines, inference, plain, problems
 from bedside_runtime.serve.allowance import Allowance
 from bedside_runtime.serve.auth.verdict import TURNED_AWAY
+from bedside_runtime.serve.inference import InferRequest
 from bedside_runtime.serve.lifecycle import Lifecycle
 from bedside_runtime.serve.logs import EventLog, place
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.problems import STATUS, Problem, not_ready
 from bedside_runtime.serve.tracing.current import CURRENT, Trace, Tracing, trace_id
-from bedside_runtime.service import Caller, PredictionService, Recorder, Refused
+from bedside_runtime.service import Caller, Prediction, PredictionService, Recorder, Refused
 
 PREDICT: Final = "/predict"
 INFER: Final = "/v2/models/{model}/infer"
@@ -107,12 +108,13 @@ def request_id(head: Mapping[bytes, bytes]) -> str:
     return f"{_PROCESS}{next(_COUNTER):016x}"
 
 
-def route(path: bytes) -> Route | None:
-    """Return the route of ``path``, ``None`` where it is none of these.
+def route(target: bytes) -> Route | None:
+    """Return the route of ``target``, ``None`` where it is none of these.
 
     Args:
-        path: The path as it came, without its query. One with escapes is left to the router.
+        target: Path and query as they came. A path with escapes is left to the router.
     """
+    path = target.partition(b"?")[0]
     if path == b"/predict":
         return PREDICT, None
     match path.split(b"/"):
@@ -144,7 +146,14 @@ class Predictions:
         """Return the reply to ``asked``; never raises."""
         caller = Caller(request_id(asked.head), asked.identity)
         try:
-            return await self._answer(asked, caller)
+            loaded = self.serving() if asked.named is None else self.named(*asked.named)
+            deadline = _deadline(asked)
+            rows, request = _read(loaded, asked)
+            if self.tracing is not None:
+                _validated()
+            predictions = await loaded.service.predict(rows, caller, deadline)
+            self._metrics.answered(predictions)
+            return _written(loaded, caller, predictions, request)
         except asyncio.CancelledError:  # the process ends and its grace is over: say so instead of breaking off
             problem = not_ready("draining")
         except Problem as found:
@@ -207,44 +216,47 @@ class Predictions:
             raise Problem("unknown-model")
         return loaded
 
-    async def _answer(self, asked: Asked, caller: Caller) -> Reply:
-        loaded = self.serving() if asked.named is None else self.named(*asked.named)
-        wait = deadlines.seconds(asked.head)
-        deadline = math.inf if wait is None else asked.received + wait
-        if len(asked.body) > loaded.service.contract.serve.max_body:
-            raise bodies.too_large(loaded.service.contract.serve.max_body)
-        if not asked.body:
-            raise Problem("empty-body")
-        if asked.named is None:
-            return await self._predict(loaded, asked, caller, deadline)
-        return await self._infer(loaded, asked, caller, deadline)
 
-    async def _predict(self, loaded: Loaded, asked: Asked, caller: Caller, deadline: float) -> Reply:
-        if bodies.media_type(asked.head) != "application/json":
-            raise Problem("media-type")
-        service = loaded.service
-        rows = loaded.compiled.rows(asked.body)
-        if rows is None:  # more than one patient, other units, or something is wrong with it
-            rows = loaded.decoder.rows(plain.decode(asked.body, service.contract.serve.max_instances))
-        _validated()
-        predictions = await service.predict(rows, caller, deadline)
-        self._metrics.answered(predictions)
-        body = plain.encode(caller.request, service.contract, service.digest, predictions)
-        return Reply(200, body, caller.request)
+def _deadline(asked: Asked) -> float:
+    """Return when the caller wants no answer any more, on the monotonic clock, seconds."""
+    wait = deadlines.seconds(asked.head)
+    return math.inf if wait is None else asked.received + wait
 
-    async def _infer(self, loaded: Loaded, asked: Asked, caller: Caller, deadline: float) -> Reply:
-        if bodies.media_type(asked.head) not in ("", "application/json", "application/octet-stream"):
+
+def _read(loaded: Loaded, asked: Asked) -> tuple[Sequence[ValidRow], InferRequest | None]:
+    """Return the rows that are asked about, and what else a request of the Open Inference Protocol says.
+
+    Raises:
+        Problem: The request is not good.
+        InvalidInputs: Its inputs are not.
+    """
+    contract, body = loaded.service.contract, asked.body
+    if len(body) > contract.serve.max_body:
+        raise bodies.too_large(contract.serve.max_body)
+    if not body:
+        raise Problem("empty-body")
+    kind = bodies.media_type(asked.head)
+    if asked.named is not None:
+        if kind not in ("", "application/json", "application/octet-stream"):
             raise Problem("media-type")
-        service = loaded.service
-        contract = service.contract
         length = asked.head.get(b"inference-header-content-length")
-        request = inference.decode(asked.body, None if length is None else length.decode("latin-1"), contract)
-        rows = loaded.decoder.rows(request.instances)
-        _validated()
-        predictions = await service.predict(rows, caller, deadline)
-        self._metrics.answered(predictions)
-        body, headers = inference.encode(request, caller.request, contract, service.digest, predictions)
-        return Reply(200, body, caller.request, headers.pop("content-type"), tuple(headers.items()))
+        request = inference.decode(body, None if length is None else length.decode("latin-1"), contract)
+        return loaded.decoder.rows(request.instances), request
+    if kind != "application/json":
+        raise Problem("media-type")
+    rows = loaded.compiled.rows(body)
+    if rows is None:  # more than one patient, other units, or something is wrong with it
+        rows = loaded.decoder.rows(plain.decode(body, contract.serve.max_instances))
+    return rows, None
+
+
+def _written(loaded: Loaded, caller: Caller, predictions: Sequence[Prediction], request: InferRequest | None) -> Reply:
+    """Return the reply that says ``predictions``, in the protocol that was asked in."""
+    service = loaded.service
+    if request is None:
+        return Reply(200, plain.encode(caller.request, service.contract, service.digest, predictions), caller.request)
+    body, headers = inference.encode(request, caller.request, service.contract, service.digest, predictions)
+    return Reply(200, body, caller.request, headers.pop("content-type"), tuple(headers.items()))
 
 
 def _validated() -> None:

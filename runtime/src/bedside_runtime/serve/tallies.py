@@ -5,6 +5,7 @@ prometheus-client takes a lock for every number; on one thread nothing needs it.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -52,27 +53,41 @@ class Distribution(Collector):
         """``bounds`` are upper bounds of the buckets, ascending, without infinity."""
         self._name, self._documentation, self._labels = name, documentation, tuple(labels)
         self._bounds = tuple(float(bound) for bound in bounds)
-        self._counts: dict[tuple[str, ...], list[int]] = {}
-        self._sums: dict[tuple[str, ...], float] = {}
+        self._series: dict[tuple[str, ...], Series] = {}
 
-    def observe(self, value: float, *labels: str) -> None:
-        """Count one value."""
-        counts = self._counts.get(labels)
-        if counts is None:
-            counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
-            self._sums[labels] = 0.0
-        counts[bisect_left(self._bounds, value)] += 1
-        self._sums[labels] += value
+    def series(self, *labels: str) -> "Series":
+        """Return the series with these labels."""
+        found = self._series.get(labels)
+        if found is None:
+            found = self._series[labels] = Series(self._bounds)
+        return found
 
     def collect(self) -> Iterable[Metric]:
         """Return the family; called at a scrape."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
         names = [*map(floatToGoString, self._bounds), "+Inf"]
-        for labels, counts in self._counts.items():
-            total = 0
-            buckets = []
-            for name, count in zip(names, counts, strict=True):
-                total += count
-                buckets.append((name, total))
-            family.add_metric(labels, buckets, self._sums[labels])
+        for labels, series in self._series.items():
+            buckets = list(zip(names, accumulate(series.counts), strict=True))
+            family.add_metric(labels, buckets, series.sum)
         return [family]
+
+
+class Series:
+    """One histogram.
+
+    Attributes:
+        counts: Values in each bucket, and beyond the last.
+        sum: Of all values.
+    """
+
+    __slots__ = ("_bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value

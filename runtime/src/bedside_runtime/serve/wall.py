@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
 from bedside_runtime.contract import Serve
 from bedside_runtime.serve.auth.gate import Gate
 from bedside_runtime.serve.metrics import Metrics
@@ -28,12 +30,17 @@ class Wall:
         self.gate = gate
         self.limits = Serve()
         self.closing = False
-        self._default: list[tuple[bytes, bytes]] = []
-        self._fields = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._heads: dict[tuple[int, str], bytes] = {}
 
-    def fields(self, state: "ServerState") -> bytes:
-        """Return the header fields that the server itself adds to every answer; the date changes every second."""
-        if state.default_headers is not self._default:
-            self._default = state.default_headers
-            self._fields = b"".join([b"%b: %b\r\n" % field for field in self._default])
-        return self._fields
+    def head(self, state: "ServerState", status: int, media_type: str) -> bytes:
+        """Return how an answer begins; the header fields that the server adds change every second, with the date."""
+        if state.default_headers is not self._fields:
+            self._fields = state.default_headers
+            self._heads.clear()
+        made = self._heads.get((status, media_type))
+        if made is None:
+            fields = b"".join([b"%b: %b\r\n" % field for field in self._fields])
+            made = b"%b%bcontent-type: %b\r\n" % (STATUS_LINE[status], fields, media_type.encode())
+            self._heads[status, media_type] = made
+        return made

@@ -33,10 +33,10 @@ class TracedAsking:
         """See ``Asking``."""
         trace = CURRENT.get()
         if trace is None:
-            return await self._asking.predict(rows, deadline)
+            return await self._answered(rows, deadline)
         since = time.time_ns()
         try:
-            answered = await self._asking.predict(rows, deadline)
+            answered = await self._answered(rows, deadline)
         except DeadlineExceeded:
             trace.lap("wait", since, time.time_ns())
             raise
@@ -45,6 +45,10 @@ class TracedAsking:
         trace.lap("wait", since, called)
         trace.lap("model", called, until, answered.batch)
         return answered
+
+    async def _answered(self, rows: Sequence[Row], deadline: float) -> Answered:
+        answered = self._asking.predict(rows, deadline)
+        return answered if isinstance(answered, Answered) else await answered
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """See ``Asking``."""
@@ -74,7 +78,8 @@ class TracedRecorder:
     async def record(self, entry: Entry) -> None:
         """See ``Recorder``."""
         since = time.time_ns()
-        await self._recorder.record(entry)
+        if (recorded := self._recorder.record(entry)) is not None:
+            await recorded
         self._note(since)
 
     async def refused(self, refused: Refused) -> None:
