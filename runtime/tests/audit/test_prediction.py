@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bedside_runtime import canonical
 from bedside_runtime.audit import record
-from bedside_runtime.audit.prediction import Asked, CanonicalInputs, body, cell
+from bedside_runtime.audit.prediction import Asked, CanonicalInputs, body, scalar
 from bedside_runtime.inputs import Flag
 from bedside_runtime.service import Prediction
 
@@ -23,7 +23,7 @@ def exact(value: Any) -> Any:
 
 @given(scalars | st.none())
 def test_a_value_is_written_as_the_canonical_encoder_writes_it(value: Any) -> None:
-    assert cell(value) == canonical.encode(exact(value))
+    assert msgspec.json.encode(scalar(value)) == canonical.encode(exact(value))
 
 
 @given(st.dictionaries(texts, scalars | st.none()))

@@ -93,7 +93,7 @@ def test_a_caller_that_goes_away_is_recorded_all_the_same() -> None:
     disk = SimulatedDisk()
 
     async def scenario(recorder: AuditRecorder) -> None:
-        task = asyncio.create_task(recorder.record(entry("r-1")))
+        task = asyncio.ensure_future(recorder.record(entry("r-1")))
         await asyncio.sleep(0)
         task.cancel()
         await recorder.record(entry("r-2"))

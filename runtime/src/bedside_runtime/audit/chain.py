@@ -79,12 +79,11 @@ def link(head: Head, body: bytes, time: str, mono: int) -> tuple[bytes, Head]:
         time: UTC, ``2026-11-23T19:42:49.123456Z``.
         mono: Microseconds of the monotonic clock.
     """
+    number = head.records
     before = b'{"body":%b,' % body
-    after = b'"mono":%d,"prev":"%b","seq":%d,"time":"%b"}' % (mono, head.hash.encode(), head.records, time.encode())
-    hashed = hashlib.sha256(before)
-    hashed.update(after)
-    digest = hashed.hexdigest()
-    return b'%b"hash":"%b",%b\n' % (before, digest.encode(), after), Head(head.records + 1, digest)
+    after = f'"mono":{mono},"prev":"{head.hash}","seq":{number},"time":"{time}"}}'.encode()
+    digest = hashlib.sha256(before + after).hexdigest()
+    return b'%b"hash":"%b",%b\n' % (before, digest.encode(), after), Head(number + 1, digest)
 
 
 def read(line: bytes) -> Record:

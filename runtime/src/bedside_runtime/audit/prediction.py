@@ -4,10 +4,10 @@ This is the path of every answer, so it does not go through the general encoder:
 numbers are written as RFC 8785 has them. A property test holds it byte for byte to `canonical.encode`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
-from types import MappingProxyType, NoneType
-from typing import Final, Protocol
+from types import NoneType
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Raw, Struct
@@ -17,8 +17,11 @@ from bedside_runtime.contract import Cell, Row, Scalar
 from bedside_runtime.inputs import Flag
 
 _EXACT: Final = 2**53
-_E, _N = b"en"
-"""What an exponent and ``null`` are known by."""
+_AS_THEY_ARE: Final = frozenset({NoneType, bool, str})
+"""Types that msgspec writes as RFC 8785 has them."""
+
+_SMALLEST, _LARGEST = 1e-4, 1e15
+"""Fractions between these have no exponent, neither with msgspec nor in ECMAScript's shortest form."""
 
 
 class Answered(Struct, frozen=True):
@@ -26,7 +29,7 @@ class Answered(Struct, frozen=True):
 
     band: str | None
     flags: tuple[Flag, ...]
-    value: Raw
+    value: Cell | Raw
 
 
 class _Prediction(Struct, frozen=True):
@@ -89,7 +92,7 @@ def body(asked: Asked, inputs: bytes, release: str, image: str | None) -> bytes:
         release: Release digest.
         image: Image digest.
     """
-    outputs = [Answered(item.band, item.flags, Raw(cell(item.value))) for item in asked.outputs]
+    outputs = [Answered(item.band, item.flags, scalar(item.value)) for item in asked.outputs]
     return msgspec.json.encode(
         _Prediction(
             asked.batch,
@@ -105,47 +108,33 @@ def body(asked: Asked, inputs: bytes, release: str, image: str | None) -> bytes:
     )
 
 
+def scalar(value: Cell) -> Cell | Raw:
+    """Return what msgspec writes as RFC 8785 has ``value``."""
+    return value if value is None or isinstance(value, (bool, str)) else number(value)
+
+
 class CanonicalInputs:
     """Writes rows as canonical objects, input name to value in the declared unit."""
 
     def __init__(self, names: Sequence[str]) -> None:
         order = sorted(range(len(names)), key=lambda index: names[index].encode("utf-16-be"))
         self._ordered: Callable[[Row], Row] = itemgetter(*order) if len(order) > 1 else tuple
-        keys = [msgspec.json.encode(names[index]).replace(b"%", b"%%") for index in order]
-        self._template = b"{%b}" % b",".join([key + b":%b" for key in keys])
+        self._names = [names[index] for index in order]
 
     def row(self, cells: Row) -> bytes:
         """Return the canonical object of one row."""
-        return self._template % tuple([_WRITE[type(value)](value) for value in self._ordered(cells)])
+        written = [cell if type(cell) in _AS_THEY_ARE else number(cell) for cell in self._ordered(cells)]
+        return msgspec.json.encode(dict(zip(self._names, written, strict=True)))
 
     def rows(self, rows: Sequence[Row]) -> bytes:
         """Return the canonical array of all rows."""
         return b"[%b]" % b",".join(map(self.row, rows))
 
 
-def cell(value: Cell) -> bytes:
-    """Return the canonical bytes of one value."""
-    return _WRITE[type(value)](value)
-
-
-def _float(value: float) -> bytes:
-    """ECMAScript's shortest form. msgspec's agrees with it but for whole numbers, exponents and what is no number."""
-    if value.is_integer():
-        return b"%d" % value if -_EXACT < value < _EXACT else canonical.encode(value)
-    text = msgspec.json.encode(value)
-    return canonical.encode(value) if _E in text or _N in text else text
-
-
-def _integer(value: int) -> bytes:
-    return b"%d" % value if -_EXACT < value < _EXACT else canonical.encode(float(value))
-
-
-_WRITE: Final[Mapping[type, Callable[..., bytes]]] = MappingProxyType(
-    {
-        NoneType: lambda _: b"null",
-        bool: lambda value: b"true" if value else b"false",
-        int: _integer,
-        float: _float,
-        str: msgspec.json.encode,
-    }
-)
+def number(value: Any) -> float | Raw:  # noqa: ANN401 - a cell, if it is no other type
+    """Return what msgspec writes as RFC 8785 has ``value``."""
+    if isinstance(value, float):
+        if value.is_integer() and abs(value) < _LARGEST:
+            return int(value)
+        return value if _SMALLEST < abs(value) < _LARGEST else Raw(canonical.encode(value))
+    return value if -_EXACT < value < _EXACT else Raw(canonical.encode(float(value)))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeAlias
 
 from bedside_runtime.audit.chain import MAX_BODY
@@ -67,11 +67,12 @@ class AuditRecorder:
         """Whether checkpoints are signed."""
         return self._log.signed
 
-    async def record(self, entry: Answered) -> None:
-        """Return once ``entry`` is durable.
+    def record(self, entry: Answered) -> Awaitable[None]:
+        """Return what ends once ``entry`` is durable.
+
+        It raises AuditUnavailable when ``entry`` never will be; nobody may be answered then.
 
         Raises:
-            AuditUnavailable: It is not, and never will be; nobody may be answered.
             RecordTooLarge: It does not fit into one record.
         """
         caller, micros = entry.caller, round(entry.seconds * 1e6)
@@ -79,8 +80,13 @@ class AuditRecorder:
         made = self._keeper.entry(asked, [row.cells for row in entry.rows])
         if isinstance(made, bytes) and len(made) > MAX_BODY:
             raise RecordTooLarge("the answer does not fit into one record")
+        waiting = self._hand_in(made)
+        return self._anyway(waiting) if self._answers_anyway else waiting
+
+    async def _anyway(self, waiting: _Waiting) -> None:
+        """Count an answer that leaves unrecorded after the log has latched."""
         try:
-            await self._hand_in(made)
+            await waiting
         except AuditUnavailable:
             if not self.alarm:
                 raise

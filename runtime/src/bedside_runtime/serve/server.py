@@ -43,6 +43,9 @@ OnContract = Callable[[Contract], None]
 Load = Callable[[OnStage, OnContract], loading.Loaded]
 """Loads a release, told where to report its stages and its verified contract; blocking."""
 
+_GARBAGE = 20_000
+"""Objects that are made, and not gone again, before cycles among them are looked for."""
+
 _FORCED = 1
 """Exit code of a process that was ended before it had finished."""
 
@@ -289,6 +292,7 @@ def release(directory: Path, digest: str | None, key: Verifies | None = None) ->
     def load(on_stage: OnStage, on_contract: OnContract) -> loading.Loaded:
         loaded = loading.load(directory, on_stage=on_stage, on_contract=on_contract, digest=digest, key=key)
         gc.freeze()  # model and libraries stay: going through all of them now and then would hold up every answer
+        gc.set_threshold(_GARBAGE)  # an answer leaves no cycles behind
         return loaded
 
     return load
