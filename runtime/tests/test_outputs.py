@@ -1,8 +1,10 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bedside_runtime.contract import Output
+from bedside_runtime.contract import Band, Output
 from bedside_runtime.errors import OutputInvalid
 from bedside_runtime.outputs import Answer, answer
 from contracts import OUTPUT
@@ -37,3 +39,14 @@ def test_a_class_label_is_handed_through(label: str | int) -> None:
 def test_a_class_label_is_never_nan() -> None:
     with pytest.raises(OutputInvalid):
         answer(Output(name="kind", type="class"), math.nan)
+
+
+edges = st.lists(st.floats(-10, 10), min_size=0, max_size=5, unique=True).map(sorted)
+
+
+@given(edges, st.data())
+def test_the_quick_way_to_a_band_finds_what_the_contract_says(below: list[float], data: st.DataObject) -> None:
+    named = [Band(name=f"b{number}", below=edge) for number, edge in enumerate(below)]
+    output = Output(name="days", type="value", bands=(*named, Band(name="last")))
+    raw = data.draw(st.floats(-11, 11) | st.sampled_from([*below, 0.0, -0.0]))
+    assert answer(output, raw).band == output.band(raw)

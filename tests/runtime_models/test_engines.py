@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from cohort import DIED, FRAME, MIXED, NUMBERS, PROBABILITY, STAY, WARD
 from engine_cases import NAMES, TOLERANCE, cases, engine_and_native, logistic, mixed
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
@@ -193,6 +195,18 @@ def test_the_model_itself_answers_within_the_tolerance_of_an_edge_and_nowhere_el
     engine = edges.AtEdges(lambda rows: [value] * len(rows), lambda: model, BANDED, 1e-9)
     assert engine.predict([(1,), (2,)]) == ([0.75, 0.75] if asked else [value, value])
     assert model.asked == ([1, 1] if asked else [])
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=5, unique=True), st.floats(0, 2), st.data())
+def test_edges_whose_surroundings_touch_leave_no_gap(below: list[float], tolerance: float, data: st.DataObject) -> None:
+    bands = (*(Band(name=f"b{number}", below=edge) for number, edge in enumerate(sorted(below))), Band(name="last"))
+    ends = [edge + side * 2 * tolerance for edge in below for side in (-1, 1)]
+    value = data.draw(st.floats(-10, 10) | st.sampled_from(ends))
+    near = any(edge - 2 * tolerance <= value <= edge + 2 * tolerance for edge in below)
+    model = Counted()
+    output = Output(name="v", type="value", bands=bands)
+    edges.AtEdges(lambda _: [value], lambda: model, output, tolerance).predict([(1,)])
+    assert bool(model.asked) == near
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,15 @@ def test_what_waits_for_nothing_has_ended_when_start_returns_and_never_was_a_tas
         async def work() -> None:
             seen.append(asyncio.all_tasks() - {asyncio.current_task()})
 
-        tasks: set[asyncio.Task[None]] = set()
-        eager.start(asyncio.get_running_loop(), work(), tasks)
+        waiting: set[eager.Waiting] = set()
+        eager.start(asyncio.get_running_loop(), work(), waiting)
         assert seen == [set()]
-        assert not tasks
+        assert not waiting
 
     asyncio.run(main())
 
 
-def test_what_waits_goes_on_as_a_task_until_it_has_ended() -> None:
+def test_what_waits_is_kept_until_it_has_ended_and_goes_on_with_what_it_waited_for() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         first, second = loop.create_future(), loop.create_future()
@@ -28,20 +28,19 @@ def test_what_waits_goes_on_as_a_task_until_it_has_ended() -> None:
 
         async def work() -> None:
             seen.append(await first)
-            async with asyncio.timeout(5):
-                seen.append(await second)
+            await asyncio.sleep(0)
+            seen.append(await second)
 
-        tasks: set[asyncio.Task[None]] = set()
-        eager.start(loop, work(), tasks)
-        (task,) = tasks
+        waiting: set[eager.Waiting] = set()
+        eager.start(loop, work(), waiting)
         first.set_result(1)
         await asyncio.sleep(0.01)
         assert seen == [1]
+        assert len(waiting) == 1
         second.set_result(2)
-        await task
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         assert seen == [1, 2]
-        assert not tasks
+        assert not waiting
 
     asyncio.run(main())
 
@@ -49,29 +48,51 @@ def test_what_waits_goes_on_as_a_task_until_it_has_ended() -> None:
 def test_a_failure_of_what_is_waited_for_and_a_cancellation_reach_the_place_that_waits() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        waited = loop.create_future()
+        failing, never = loop.create_future(), loop.create_future()
         seen: list[str] = []
 
         async def work() -> None:
             try:
-                await waited
+                await failing
             except ValueError:
                 seen.append("failed")
             try:
-                await asyncio.sleep(60)
+                await never
             except asyncio.CancelledError:
                 seen.append("cancelled")
                 await asyncio.sleep(0)
             seen.append("ended")
 
-        tasks: set[asyncio.Task[None]] = set()
-        eager.start(loop, work(), tasks)
-        (task,) = tasks
-        waited.set_exception(ValueError())
+        waiting: set[eager.Waiting] = set()
+        eager.start(loop, work(), waiting)
+        (one,) = waiting
+        failing.set_exception(ValueError())
         await asyncio.sleep(0.01)
-        task.cancel()
-        await task
+        assert one.cancel(msg="the grace is over")
+        await asyncio.sleep(0.01)
         assert seen == ["failed", "cancelled", "ended"]
+        assert not waiting
+
+    asyncio.run(main())
+
+
+def test_an_error_behind_a_wait_is_told_to_the_loop_and_nothing_is_waited_for_any_more() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        told: list[object] = []
+        loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+        waited = loop.create_future()
+
+        async def work() -> None:
+            await waited
+            raise ValueError
+
+        waiting: set[eager.Waiting] = set()
+        eager.start(loop, work(), waiting)
+        waited.set_result(None)
+        await asyncio.sleep(0.01)
+        assert [type(error) for error in told] == [ValueError]
+        assert not waiting
 
     asyncio.run(main())
 
