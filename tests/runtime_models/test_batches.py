@@ -24,7 +24,7 @@ from bedside_runtime import equivalence, proving
 from bedside_runtime.adapters import estimators
 from bedside_runtime.adapters.opened import bind
 from bedside_runtime.adapters.predictor import Predictor
-from bedside_runtime.batching import Asking, Batching, Inline
+from bedside_runtime.batching import Answered, Asking, Batching, Inline
 from bedside_runtime.contract import Band, EngineName, Input, Output, Row, Scalar
 from bedside_runtime.errors import EngineUnsuitable, EquivalenceFailed
 from bedside_runtime.outputs import answer
@@ -84,7 +84,8 @@ def settle(asking: Asking, table: Sequence[Row], requests: Sequence[tuple[list[i
     async def one(places: list[int], pauses: int) -> Sequence[Scalar]:
         for _ in range(pauses):
             await asyncio.sleep(0)
-        return (await asking.predict([table[place] for place in places], 1e9)).values
+        answered = asking.predict([table[place] for place in places], 1e9)
+        return answered.values if isinstance(answered, Answered) else (await answered).values
 
     async def all_() -> list[Sequence[Scalar]]:
         return await asyncio.gather(*(one(*request) for request in requests))
