@@ -48,6 +48,7 @@ def main(words: Sequence[str]) -> int:
         console.print(f"[red]{error}[/red]")
         return 4
     processes.adopt_orphans()
+    os.environ["PATH"] = os.pathsep.join([f"{sys.base_prefix}/bin", os.environ["PATH"]])  # where uv finds this Python
     field, served = _chosen(asked)
     plan = Plan(asked.rounds, asked.seconds, asked.warm, CONNECTIONS, _TRIES, CACHE, CACHE / "scratch")
     _prepare(plan, field, served, console)

@@ -16,12 +16,11 @@ def environment(name: str, cache: Path) -> Path:
         subprocess.CalledProcessError: It cannot be made.
     """
     requirements = PEERS / name / "requirements.txt"
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     folder = cache / "environments" / name
     stamp = folder / ".made-from"
     if not stamp.exists() or stamp.read_text() != digest:
-        python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        subprocess.run([UV, "venv", "--quiet", "--clear", "--python", python, folder], check=True)
+        subprocess.run([UV, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
         interpreter = folder / "bin" / "python"
         subprocess.run(
             [UV, "pip", "sync", "--quiet", "--require-hashes", "--python", interpreter, requirements], check=True

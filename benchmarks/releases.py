@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from bedside import wiring
+from bedside.locking.environments import EnvironmentCache
 from bedside.stages import package
 from bedside.stages import serve as serving
 from benchmarks.contenders import Command, Place
@@ -19,7 +20,7 @@ _HMAC_KEY: Final = "5a" * 32
 def serve(place: Place, *, engine: str, audit: bool) -> Command:
     """Return how the release of a workload is served, packaged first where it is not in the cache."""
     release = _packaged(place, engine, audit=audit)
-    environments = wiring.tools().environments
+    environments = EnvironmentCache(wiring.tools().uv, place.cache / "locked")  # of the benchmark's own interpreter
     words = serving.command(release, environments=environments, port=place.port, admin_port=place.port + 1)
     if not audit:
         return Command(words)

@@ -131,6 +131,7 @@ LENGTH = b"Content-Length: %d\r\n" % len(BODY)
             HEAD + b"Transfer-Encoding: chunked\r\n" + LENGTH + b"\r\n0\r\n\r\n" + SMUGGLED, id="chunked and length"
         ),
         pytest.param(HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + SMUGGLED, id="unknown coding"),
+        pytest.param(HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, id="compressed, chunked"),
         pytest.param(HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + SMUGGLED, id="chunked not last"),
         pytest.param(HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, id="space before colon"),
         pytest.param(HEAD + LENGTH + b"Content-Length: 0\r\n\r\n" + SMUGGLED, id="two lengths"),

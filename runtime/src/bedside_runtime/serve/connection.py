@@ -364,6 +364,8 @@ class Connection(HttpToolsProtocol):
             hosts = [name for name, _ in fields].count(b"host")
             if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
                 return Problem("bad-request")  # RFC 9112, section 3.2
+        if b"transfer-encoding" in head and head[b"transfer-encoding"].lower() != b"chunked":
+            return Problem("bad-request")  # a coding that is not undone here, section 6.1
         limit = self.wall.limits.max_body
         return bodies.too_large(limit) if int(head.get(b"content-length", b"0")) > limit else None
 
