@@ -29,6 +29,8 @@ class Application:
         self._probes = Probes(report)
         self._metrics = metrics
         self._predictions = predictions
+        self._described: Loaded | None = None
+        self._document: bytes | memoryview = b""  # of what is described
         wall = [Middleware(Boundary, metrics=metrics, predictions=predictions)]
         model = "/v2/models/{model}"
         public = [
@@ -96,10 +98,13 @@ class Application:
         )
 
     async def _openapi(self, _request: Request) -> Response:
-        contract = self._predictions.serving().service.contract
+        loaded = self._predictions.serving()
+        contract = loaded.service.contract
         if not contract.serve.openapi:
             raise Problem("not-found")
-        return json(openapi.document(contract))
+        if self._described is not loaded:
+            self._described, self._document = loaded, json(openapi.document(contract)).body
+        return Response(self._document, media_type="application/json")
 
     async def _v2(self, _request: Request) -> Response:
         return json({"name": "bedside", "version": __version__, "extensions": ["binary_tensor_data"]})
