@@ -180,7 +180,7 @@ class _Walk:
         self._held_back: _Found | None = None
         self._segment = Segment("", 0, ())
         self._first = True
-        self._offset = 0
+        self._lines, self._begun = Lines(()), 0
         self._silence = 0.0
         self._last: Record | None = None
         self._key_index = 0
@@ -196,11 +196,11 @@ class _Walk:
         self._segment = segment
         self._first = True
         self._held_back = None
-        self._offset = 0
         self.lines(Lines(segment.chunks))
 
     def lines(self, lines: Lines) -> None:
         """Prove the lines of the current segment, from the first or from wherever it was left."""
+        self._bytes, self._lines, self._begun = self._counted(), lines, lines.offset
         reason = "the segment ends within a record"
         for line in lines:
             try:
@@ -208,19 +208,21 @@ class _Walk:
             except NotARecord as error:
                 reason = str(error)
                 break
-            self._offset = lines.offset
             if self._first:
                 self._open(self._segment, item)
-            self._follow(item)
+            if item.seq != self._head.records or item.prev != self._head.hash:
+                self._misplaced(item)
             self._say(item)
-            self._bytes += len(line) + 1
             self._first = False
             if self._on_record is not None:
                 self._on_record(self._segment, item)
         self._close(lines.offset, lines.rest(), reason)
 
+    def _counted(self) -> int:
+        """Bytes of all records so far."""
+        return self._bytes + self._lines.offset - self._begun
+
     def _close(self, at: int, rest: bytes, reason: str) -> None:
-        self._offset = at
         if rest and not is_tear(rest, at):
             self._fail(Verdict.ALTERED, reason)
         torn = record.Torn(at, len(rest), hashlib.sha256(rest).hexdigest()) if rest else None
@@ -280,14 +282,13 @@ class _Walk:
             self._fail(Verdict.BAD_SIGNATURE, "the genesis record names no key that is trusted here")
         self._key_index = names.index(genesis.key)
 
-    def _follow(self, item: Record) -> None:
-        head = self._head
-        if item.seq > head.records:
-            self._fail(Verdict.GAP, f"record {head.records} is not here")
-        if item.seq < head.records:
+    def _misplaced(self, item: Record) -> NoReturn:
+        records = self._head.records
+        if item.seq > records:
+            self._fail(Verdict.GAP, f"record {records} is not here")
+        if item.seq < records:
             self._fail(Verdict.ALTERED, "a record stands here a second time, or in another's place")
-        if item.prev != head.hash:
-            self._fail(Verdict.ALTERED, "the record does not follow the one before")
+        self._fail(Verdict.ALTERED, "the record does not follow the one before")
 
     def _say(self, item: Record) -> None:
         kind = item.body.get("kind")
@@ -297,10 +298,11 @@ class _Walk:
             self._checkpoint(item)
         else:
             self._without_checkpoint(kind)
-        if self._last is not None:
-            self._clocks(item, self._last)
+        last = self._last
+        if last is not None and (item.time < last.time or item.mono - last.mono > self._silence):
+            self._clocks(item, last)
         self._last = item
-        head = item.head
+        head = Head(item.seq + 1, item.hash)
         if self._kept:
             self._meet_checkpoints(head)
         self._head = head
@@ -367,7 +369,7 @@ class _Walk:
             place=place,
             segments=self._segments,
             records=self._head.records,
-            bytes=self._bytes,
+            bytes=self._counted(),
             hash=self._head.hash,
             signed_records=self._signed,
             tears=self._tears,
@@ -378,7 +380,7 @@ class _Walk:
         )
 
     def _hold_back(self, verdict: Verdict, reason: str) -> None:
-        self._held_back = _Found(verdict, reason, Place(self._segment.name, self._offset, self._head.records))
+        self._held_back = _Found(verdict, reason, Place(self._segment.name, self._lines.offset, self._head.records))
 
     def _fail(self, verdict: Verdict, reason: str) -> NoReturn:
-        raise _Found(verdict, reason, Place(self._segment.name, self._offset, self._head.records))
+        raise _Found(verdict, reason, Place(self._segment.name, self._lines.offset, self._head.records))
