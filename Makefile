@@ -4,6 +4,8 @@ UV     := .tools/bin/uv
 RUN    := .venv/bin
 
 noted = | tee $(or $(wildcard .tests),/dev)/$(if $(wildcard .tests),$(1).log,null)   # what `test` ends with
+apart = $${TMPDIR:-/tmp}/tests-$(1)   # pytest clears up after earlier runs, also beside it: each tier in a folder of its own
+in_its_own = mkdir -p $(call apart,$(1)) && PYTEST_DEBUG_TEMPROOT=$(call apart,$(1))
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
@@ -25,16 +27,16 @@ test: setup check  ## Every check and every test that this machine can run
 	grep -hE "^(FAILED|ERROR) " .tests/*.log; tail -qn 1 .tests/*.log; exit $$status
 
 test-runtime: setup  ## The runtime's tests, in an environment that holds only the runtime
-	.venv-runtime/bin/python -m pytest runtime/tests $(call noted,runtime)
+	$(call in_its_own,runtime) .venv-runtime/bin/python -m pytest runtime/tests $(call noted,runtime)
 
 test-tools: setup  ## All tests with the model libraries present, but those of containers and of load
-	$(RUN)/python -m pytest -m "not (containers or podman or load)" $(call noted,tools)
+	$(call in_its_own,tools) $(RUN)/python -m pytest -m "not (containers or podman or load)" $(call noted,tools)
 
 test-containers: setup  ## The tests that build images and run them: one process, so that they share what is built
-	$(RUN)/python -m pytest tests -m "containers or podman" $(call noted,containers)
+	$(call in_its_own,containers) $(RUN)/python -m pytest tests -m "containers or podman" $(call noted,containers)
 
 test-load: setup  ## Overload, slow clients and rolling restarts, in short: alone on the machine
-	$(RUN)/python -m pytest tests/load $(call noted,load)
+	$(call in_its_own,load) $(RUN)/python -m pytest tests/load $(call noted,load)
 
 faults: setup  ## The long form of every fault test: kill -9, injected system calls, power cuts, every flipped bit
 	BEDSIDE_FAULTS=long $(RUN)/python -m pytest tests/faults runtime/tests/audit --timeout 7200
