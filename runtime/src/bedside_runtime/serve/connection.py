@@ -19,21 +19,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bedside_runtime.serve import bodies, eager, predicting
+from bedside_runtime.serve import bodies, eager, heads, predicting
 from bedside_runtime.serve.auth.certificates import Peer, peer
 from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
 from bedside_runtime.serve.exchange import Exchange
+from bedside_runtime.serve.heads import MAX_HEAD
 from bedside_runtime.serve.predicting import Reply
 from bedside_runtime.serve.problems import RETRY_AFTER, Problem
 from bedside_runtime.serve.wall import Wall
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from uvicorn.server import ServerState
-
-MAX_HEAD: Final = 32 * 1024
-"""Bytes of a request's head, all header fields together."""
 
 _AT_ONCE: Final = 2 * 1024
 _PIECE: Final = 512
@@ -236,7 +232,8 @@ class Connection(HttpToolsProtocol):
         fields = self.headers
         head = dict(reversed(fields))  # the first of repeated ones
         wall, method = self.wall, self.parser.get_method()
-        self._declines = b"upgrade" in head and self._offers_another_protocol(head, method)
+        offers = b"upgrade" in head and self.parser.should_upgrade() and method != b"CONNECT"
+        self._declines = offers and heads.has_body(head)  # the parser would not read that
         if self._declines:
             return
         self._refused = self._wrong_head(head, fields)
@@ -352,24 +349,12 @@ class Connection(HttpToolsProtocol):
 
     # -- whose request it is
 
-    def _offers_another_protocol(self, head: "Mapping[bytes, bytes]", method: bytes) -> bool:
-        """Whether a request with a body does, which the parser would not read then."""
-        has_body = b"content-length" in head or b"transfer-encoding" in head
-        return self.parser.should_upgrade() and has_body and method != b"CONNECT"
-
-    def _wrong_head(self, head: "Mapping[bytes, bytes]", fields: "Sequence[tuple[bytes, bytes]]") -> Problem | None:
-        if self._unparsed + self._piece > MAX_HEAD and _size(self.url, fields) > MAX_HEAD:
+    def _wrong_head(self, head: heads.Head, fields: heads.Fields) -> Problem | None:
+        if self._unparsed + self._piece > MAX_HEAD and heads.size(self.url, fields) > MAX_HEAD:
             return Problem("head-too-large")
-        if len(head) != len(fields) or b"host" not in head:
-            hosts = [name for name, _ in fields].count(b"host")
-            if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-                return Problem("bad-request")  # RFC 9112, section 3.2
-        if b"transfer-encoding" in head and head[b"transfer-encoding"].lower() != b"chunked":
-            return Problem("bad-request")  # a coding that is not undone here, section 6.1
-        limit = self.wall.limits.max_body
-        return bodies.too_large(limit) if int(head.get(b"content-length", b"0")) > limit else None
+        return heads.wrong(head, fields, self.parser.get_http_version, self.wall.limits.max_body)
 
-    def _begin(self, found: predicting.Route, head: "Mapping[bytes, bytes]", decision: Decision) -> None:
+    def _begin(self, found: predicting.Route, head: heads.Head, decision: Decision) -> None:
         """Take the request as one for predictions."""
         keep_alive = self.parser.should_keep_alive()
         if b"connection" in head:  # by which a client that speaks HTTP/1.0 may ask for what it cannot have here
@@ -438,10 +423,6 @@ class Connection(HttpToolsProtocol):
             self._close()
         else:
             self.cycle.keep_alive = False
-
-
-def _size(url: bytes, fields: "Sequence[tuple[bytes, bytes]]") -> int:
-    return len(url) + sum(len(name) + len(value) for name, value in fields)
 
 
 def protocol(wall: Wall) -> type[Connection]:
