@@ -149,7 +149,7 @@ def _same_bits(
     columns = [draw.choice([*one, *special], 600) for one in near]
     asked_for = np.concatenate([table, np.stack(columns, axis=1)])
     inputs = tuple(Input(name=f"x{place}", type="number", missing="allow") for place in range(4))
-    find = leaves.exits(forest, features.begin(inputs, [item.name for item in inputs]), zero_is_missing=False)
+    find = leaves.exits(forest, features.begin(inputs, [item.name for item in inputs], math.nan), zero_is_missing=False)
     given = [tuple(None if math.isnan(cell) else cell for cell in row) for row in asked_for.tolist()]
     exits = [find(row) for row in given]
     add = leaves.sums(forest)
@@ -386,6 +386,6 @@ def test_a_tree_of_one_leaf_and_one_of_many_words_are_added_in_order() -> None:
         finish=lambda sums: sums[:, 0],
     )
     inputs = (Input(name="x", type="number"),)
-    find = leaves.exits(forest, features.begin(inputs, ["x"]), zero_is_missing=False)
+    find = leaves.exits(forest, features.begin(inputs, ["x"], math.nan), zero_is_missing=False)
     values = leaves.sums(forest)([find((x,)) for x in (-1.0, 0.0, 63.5, 64.0, 148.9, 1e9)])[:, 0].tolist()
     assert values == [100.75, 101.75, 164.75, 165.75, 249.75, 250.75]
