@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,15 +99,17 @@ def containers(directory: Path) -> Iterator[dict[str, str]]:
     """Give the variables with which podman and buildah keep everything below ``directory``; nothing of it stays.
 
     runc instead of crun, control groups without systemd, small limits: what works in a container without privileges
-    over its host. A user's own settings are neither read nor changed.
+    over its host. A user's own settings are neither read nor changed. What runs has a short folder of its own: a
+    runroot of over 50 characters is refused where it is an argument, and conmon calls podman with it to clear up.
     """
     directory.mkdir(parents=True)
     (directory / "containers.conf").write_text(
         '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
         '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n'
     )
+    running = tempfile.mkdtemp(prefix="podman-", dir="/tmp")
     (directory / "storage.conf").write_text(
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/graph"\nrunroot = "{directory}/run"\n'
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/graph"\nrunroot = "{running}"\n'
     )
     try:
         yield {
@@ -115,7 +118,8 @@ def containers(directory: Path) -> Iterator[dict[str, str]]:
         }
     finally:
         subprocess.run(["umount", str(directory / "graph" / "overlay")], check=False, capture_output=True)
-        shutil.rmtree(directory, ignore_errors=True)
+        for made in (directory, Path(running)):
+            shutil.rmtree(made, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -69,9 +70,14 @@ def base() -> str:
 
 @dataclass
 class Podman:
-    """podman with storage of its own, and the pod that it plays."""
+    """podman with storage of its own, and the pod that it plays.
+
+    What runs has a short folder of its own: a runroot of over 50 characters is refused where it is an argument,
+    so conmon's own call of podman, which starts again what ended, would fail.
+    """
 
     directory: Path
+    running: Path
 
     def __call__(self, *arguments: str) -> str:
         environment = {
@@ -126,6 +132,7 @@ class Podman:
             with suppress(AssertionError):
                 self(*arguments)
         subprocess.run(["umount", str(self.directory / "graph" / "overlay")], check=False, capture_output=True)
+        shutil.rmtree(self.running, ignore_errors=True)
 
     def wait(self, seconds: float = 240) -> None:
         """Until it is ready."""
@@ -167,17 +174,18 @@ def played(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
 
 def _podman(directory: Path) -> Podman:
     (directory / "containers.conf").write_text(CONTAINERS)
+    running = Path(tempfile.mkdtemp(prefix="podman-", dir="/tmp"))
     (directory / "storage.conf").write_text(
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/graph"\nrunroot = "{directory}/run"\n'
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/graph"\nrunroot = "{running}"\n'
     )
-    return Podman(directory)
+    return Podman(directory, running)
 
 
 def _load(podman: Podman, layout: Path) -> None:
     """Bring the image to podman, under the name that the manifests give it, with its digest."""
     podman("info")  # makes the storage
     _named(layout, "1.0.0")
-    store = f"[overlay@{podman.directory}/graph+{podman.directory}/run]"
+    store = f"[overlay@{podman.directory}/graph+{podman.running}]"
     target = f"containers-storage:{store}registry.example.org/icu/mortality:1.0.0"
     subprocess.run(["skopeo", "copy", "--quiet", f"oci:{layout}:1.0.0", target], check=True, timeout=120)
 
