@@ -51,6 +51,7 @@ def load(on_stage: server.OnStage, on_contract: server.OnContract) -> Loaded:
     on_stage("verifying")
     if ASKED.get("fail") or Path(ASKED.get("fail_where", "/nowhere")).exists():
         raise GoldenMismatch("Jane Canary")
+    server.settle()
     return given
 
 

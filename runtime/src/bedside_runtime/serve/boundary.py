@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bedside_runtime.serve import predicting
-from bedside_runtime.serve.auth.gate import is_probe
 from bedside_runtime.serve.auth.verdict import DECISION, TURNED_AWAY, Decision, Verdict
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Predictions
@@ -49,7 +48,6 @@ class Boundary:
         self._app = app
         self._metrics = metrics
         self._predictions = predictions
-        self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request to its end."""
@@ -85,16 +83,9 @@ class Boundary:
             verdict = decision if isinstance(decision, Verdict) else await decision
             request.scope[_IDENTITY], refusal = verdict.identity, verdict.refusal
         if refusal is None:
-            if not is_probe(request.method.encode(), request.scope["raw_path"]):
-                await self._wait_for_turn()
             await self._app(request.scope, receive, answer.send)
         else:
             await self._problem(refusal, request, receive, answer)
-
-    async def _wait_for_turn(self) -> None:
-        """Let one in with each turn of the loop: hundreds who ask for documents at once hold up no prediction."""
-        async with self._turn:
-            await asyncio.sleep(0)
 
     async def _problem(self, problem: Problem, request: Request, receive: Receive, answer: "_Answer") -> None:
         if answer.begun:

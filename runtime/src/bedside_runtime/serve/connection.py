@@ -14,6 +14,7 @@ import asyncio
 import contextvars
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import httptools
@@ -21,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bedside_runtime.serve import bodies, eager, heads, predicting
 from bedside_runtime.serve.auth.certificates import Peer, peer
+from bedside_runtime.serve.auth.gate import is_probe
 from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
 from bedside_runtime.serve.exchange import Exchange
 from bedside_runtime.serve.heads import MAX_HEAD
@@ -32,9 +34,14 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 _AT_ONCE: Final = 2 * 1024
+"""Bytes that are parsed as they come."""
+
 _PIECE: Final = 512
-"""Bytes that are parsed in one turn of the loop: so many that came alone, or, of more, pieces that double until a
-request has ended in one. Who sends many requests at once takes turns with everybody else; a large body is read on."""
+"""Of more, pieces that double until a request has ended in one are parsed in one turn of the loop. Who sends many
+requests at once takes turns with everybody else; a large body is read on."""
+
+_UNREAD: Final = 16 * 1024
+"""Bytes beyond what the kernel keeps that a client may leave unread before nothing more is answered."""
 
 _NOTHING: Final = memoryview(b"")
 
@@ -69,7 +76,8 @@ class Connection(HttpToolsProtocol):
         self._timed = ""  # the part of the message that has a time to arrive in: head, body, or none yet
         self._piece = 0  # how many these are
         self._held = _NOTHING  # came, and waits for its turn
-        self._turn: asyncio.Handle | None = None
+        self._at_once = _AT_ONCE  # none, where the last request was one that waits in line
+        self._has_turn = False  # to come
         self._unparsed = 0  # bytes of a head that has not ended, or that came since its body last grew
         self._grew = False  # whether a body grew by the bytes that are being parsed
         self._refused: Problem | None = None
@@ -83,6 +91,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there; it has to send its first request soon."""
         super().connection_made(transport)  # type: ignore[arg-type] # uvicorn narrows asyncio's signature
+        self.transport.set_write_buffer_limits(_UNREAD)
         self._expires = self.loop.time() + self.wall.limits.header_seconds
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
@@ -94,16 +103,21 @@ class Connection(HttpToolsProtocol):
         """Bytes came; those of a connection that is being ended are thrown away."""
         if self._refused is not None:
             self._throw_away(len(data))
-        elif not self._held and len(data) <= _AT_ONCE:
+        elif not self._held and len(data) <= self._at_once:
             self._parse(data)
         else:
             self._held = memoryview(bytes(self._held) + data)
-            if self._turn is None and not self.flow.read_paused:
+            if not self._at_once:
+                self.flow.pause_reading()
+                self._await_turn()
+            elif not self._has_turn and not self.flow.read_paused:
                 self._take_turn()
 
     def _take_turn(self) -> None:
         """Parse what is held, piece by piece, until a request has ended; what is left waits for another turn."""
-        self._turn = None
+        self._has_turn = False
+        if self.flow.write_paused:  # goes on when the client has read
+            return
         left, size = self._held, _PIECE
         while left and self._refused is None and not self.transport.is_closing():
             self._parse(left[:size])
@@ -198,6 +212,11 @@ class Connection(HttpToolsProtocol):
             cycle.keep_alive = False
         elif not self._in_message:
             self._close()
+
+    def shutdown(self) -> None:
+        """The process ends: so does this connection, once what has come is answered."""
+        if not self._has_turn:
+            super().shutdown()
 
     def pause_writing(self) -> None:
         """The client does not read; nothing more is answered until it does, and not for ever."""
@@ -322,8 +341,18 @@ class Connection(HttpToolsProtocol):
             return
         if not self._held:
             self.flow.resume_reading()
-        elif self._turn is None:
-            self._turn = self.loop.call_soon(self._take_turn)
+        else:
+            self._await_turn()
+
+    def _await_turn(self) -> None:
+        """Have a turn soon; who asked for a document last waits for it in line with all others who did."""
+        if self._has_turn:
+            return
+        self._has_turn = True
+        if self._at_once:
+            self.loop.call_soon(self._take_turn)
+        else:
+            self.wall.line.join(self._take_turn)
 
     def _queue(self, exchange: Exchange) -> None:
         """Answer ``exchange`` now, or after those before it."""
@@ -363,6 +392,7 @@ class Connection(HttpToolsProtocol):
         if before is not None and before.response_complete:
             before = None
         refusal = decision.refusal if isinstance(decision, Verdict) else None
+        self._at_once = _AT_ONCE
         self.cycle = Exchange(self, before, keep_alive, *found, head, decision, time.monotonic(), refusal)
         if not self.expect_100_continue:
             return
@@ -378,7 +408,16 @@ class Connection(HttpToolsProtocol):
         self.scope.update({DECISION: decision})  # type: ignore[misc] # a key of ours
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
+        self._at_once = _AT_ONCE if is_probe(self.parser.get_method(), url) else 0
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401 - uvicorn's own signature
+        """Have the application answer; what is neither a prediction nor a probe waits in line for it."""
+        start = partial(super()._start_asgi_task, cycle, app)
+        if isinstance(cycle, Exchange) or is_probe(cycle.scope["method"].encode(), cycle.scope["raw_path"]):
+            start()
+        else:
+            self.wall.line.join(start)
 
     # -- ends
 

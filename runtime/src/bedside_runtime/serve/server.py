@@ -46,6 +46,9 @@ Load = Callable[[OnStage, OnContract], loading.Loaded]
 _GARBAGE = 20_000
 """Objects that are made, and not gone again, before cycles among them are looked for."""
 
+_SWEPT = 8
+"""Connections that are asked in one turn of the loop: to end hundreds at once would hold up every answer."""
+
 _FORCED = 1
 """Exit code of a process that was ended before it had finished."""
 
@@ -291,11 +294,16 @@ def release(directory: Path, digest: str | None, key: Verifies | None = None) ->
 
     def load(on_stage: OnStage, on_contract: OnContract) -> loading.Loaded:
         loaded = loading.load(directory, on_stage=on_stage, on_contract=on_contract, digest=digest, key=key)
-        gc.freeze()  # model and libraries stay: going through all of them now and then would hold up every answer
-        gc.set_threshold(_GARBAGE)  # an answer leaves no cycles behind
+        settle()
         return loaded
 
     return load
+
+
+def settle() -> None:
+    """Keep what is there now, model and libraries: going through all of it now and then would hold up every answer."""
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)  # an answer leaves no cycles behind
 
 
 def end(exit_code: int) -> NoReturn:
@@ -314,7 +322,9 @@ async def _sweep(servers: list[Server]) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         now = asyncio.get_running_loop().time()
         for server in servers:
-            for connection in list(server.server_state.connections):
+            for number, connection in enumerate(list(server.server_state.connections)):
+                if number % _SWEPT == 0:
+                    await asyncio.sleep(0)
                 if isinstance(connection, Connection):
                     connection.sweep(now)
 

@@ -6,6 +6,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from bedside_runtime.contract import Serve
 from bedside_runtime.serve.auth.gate import Gate
+from bedside_runtime.serve.line import Line
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Predictions
 
@@ -21,6 +22,7 @@ class Wall:
         metrics: Counts requests, and connections that were refused.
         gate: Decides which requests may go on.
         limits: The release's settings, once they are known.
+        line: Where those wait who ask for documents.
         closing: Whether every answer says that the connection ends with it.
     """
 
@@ -29,6 +31,7 @@ class Wall:
         self.metrics = metrics
         self.gate = gate
         self.limits = Serve()
+        self.line = Line()
         self.closing = False
         self._fields: list[tuple[bytes, bytes]] = []
         self._heads: dict[tuple[int, str], bytes] = {}
