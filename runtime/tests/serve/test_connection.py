@@ -203,6 +203,28 @@ def test_what_came_before_a_request_that_is_refused_is_answered_first(bad: bytes
         assert statuses(rest(connection)) == [200, 200]
 
 
+BROKEN = HEAD.replace(b"/predict", b"/%70redict") + b"Transfer-Encoding: chunked\r\n\r\nno chunk"
+"""The application takes this one."""
+
+
+def test_a_body_that_is_refused_on_another_route_is_answered_after_what_came_before_it() -> None:
+    model = Switchable()
+    with limited(model) as server, dialled(server) as connection:
+        model.gate.clear()
+        connection.sendall(WHOLE + WHOLE + BROKEN)
+        time.sleep(0.3)
+        model.gate.set()
+        assert statuses(rest(connection)) == [200, 200, 400]
+
+
+def test_a_body_that_is_refused_on_another_route_gets_a_problem_document(server: Served) -> None:
+    begins = BROKEN.removesuffix(b"no chunk") + b"2\r\n{}\r\n"
+    for sent in ([BROKEN], [begins, b"no chunk"]):
+        received = said(server, *sent, pause=0.05, end=False)
+        assert statuses(received) == [400]
+        assert json.loads(received.split(b"\r\n\r\n", 1)[1])["code"] == "bad-request"
+
+
 UPGRADE = b"Host: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ"
 
 
@@ -303,7 +325,12 @@ def test_a_chunked_body_that_grows_too_large_is_refused(server: Served) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "reason"),
-    [(HEAD[:30], "head-timeout"), (HEAD + b"X: y\r\n", "head-timeout"), (WHOLE[:-5], "body-timeout")],
+    [
+        (HEAD[:30], "head-timeout"),
+        (HEAD + b"X: y\r\n", "head-timeout"),
+        (WHOLE[:-5], "body-timeout"),
+        (WHOLE[:-5].replace(b"/predict", b"/%70redict"), "body-timeout"),
+    ],
 )
 def test_a_client_that_takes_its_time_is_told_so_and_left(sent: bytes, reason: str) -> None:
     with limited(header_seconds=0.3, body_seconds=0.6) as server:

@@ -27,7 +27,7 @@ from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
 from bedside_runtime.serve.exchange import Exchange
 from bedside_runtime.serve.heads import MAX_HEAD
 from bedside_runtime.serve.predicting import Reply
-from bedside_runtime.serve.problems import RETRY_AFTER, Problem
+from bedside_runtime.serve.problems import RETRY_AFTER, Problem, response
 from bedside_runtime.serve.wall import Wall
 
 if TYPE_CHECKING:
@@ -430,13 +430,24 @@ class Connection(HttpToolsProtocol):
             cycle.problem, cycle.keep_alive = problem, False
             self._queue(cycle)
         elif cycle is None or cycle.response_complete:
-            self.transport.write(self._bytes(predicting.reply(problem, predicting.request_id({})), close=True))
-            self._linger()
-        elif self._in_message and not self._in_head:  # the application waits for a body that is no good
-            self._close()
-        else:
+            self._say(problem)
+        elif not self._in_message or self._in_head:
             cycle.keep_alive = False
             self._expires = math.inf  # it is answered when it is answered
+        elif self.pipeline:  # the application would get this body once all before it are answered
+            cycle.keep_alive = False
+            self.pipeline[0] = cycle, response(problem, predicting.request_id({}))
+            self._expires = math.inf
+        elif cycle.response_started:
+            self._close()
+        else:  # the application waits for this body: to it the client has gone
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._say(problem)
+
+    def _say(self, problem: Problem) -> None:
+        self.transport.write(self._bytes(predicting.reply(problem, predicting.request_id({})), close=True))
+        self._linger()
 
     def _close(self) -> None:
         """Close once what was written is read, or after a while."""
