@@ -1,34 +1,40 @@
-"""A line for what can wait: every other turn of the event loop takes one step out of it.
+"""A line for what can wait: one step is taken out of it, then the event loop is left to everybody else for a while.
 
-However many ask for documents at once, after each of them everybody else has a turn: what arrived meanwhile is read,
-and answered, before the next.
+However many ask for documents at once, predictions find the loop idle most of the time. A turn of the loop between two
+steps would not do: a thread, as the model's, gets the interpreter from a loop that never waits only every 5 ms
+(``sys.getswitchinterval``).
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Final
+
+REST_SECONDS: Final = 0.002
+"""From one step to the next. The loop's timers count whole milliseconds: of one, nothing might be left."""
 
 
 class Line:
-    """Steps that wait, in the order in which they came."""
+    """Steps that wait, in the order in which they came.
+
+    Attributes:
+        moves: Whether one was taken a moment ago, or is to be.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
-        self._moves = False
+        self.moves = False
 
     def join(self, step: Callable[[], None]) -> None:
-        """Call ``step`` when all that wait already have been called."""
+        """Call ``step`` when all that wait already have been called; never at once."""
         self._waiting.append(step)
-        if not self._moves:
-            self._moves = True
+        if not self.moves:
+            self.moves = True
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        asyncio.get_running_loop().call_soon(self._pass)
-        self._waiting.popleft()()
-
-    def _pass(self) -> None:
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self._next)
+            asyncio.get_running_loop().call_later(REST_SECONDS, self._next)
+            self._waiting.popleft()()
         else:
-            self._moves = False
+            self.moves = False
