@@ -78,10 +78,13 @@ class Port:
         self.wall = Wall(Predictions(Lifecycle(), metrics, EventLog(io.StringIO())), metrics, Open())
         self.asked: list[tuple[str, int, float]] = []
         self.turn = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.state = ServerState()
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             self.asked.append((scope["path"], self.turn, asyncio.get_running_loop().time()))
+            await self.may_answer.wait()
             await Response(b"{}")(scope, receive, send)
 
         self._config = configuration(application, self.wall)
@@ -266,6 +269,26 @@ def test_little_is_kept_for_a_client_that_does_not_read() -> None:
         _, wire = Port().connection()
         assert wire.high is not None
         assert wire.high <= 16_384
+
+    run(main())
+
+
+def test_of_a_body_that_the_application_does_not_read_no_more_is_kept_than_a_body_may_have() -> None:
+    async def main() -> None:
+        port = Port()
+        port.may_answer.clear()
+        connection, wire = port.connection()
+        connection.data_received(b"POST /nowhere HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n")
+        await port.answered(1)
+        sent, chunk = 0, b"10000\r\n" + bytes(65_536) + b"\r\n"
+        while not wire.written and sent < 2 * port.wall.limits.max_body:
+            connection.data_received(chunk)
+            sent += len(chunk)
+            await emptied(port.wall.line)
+        assert b"".join(wire.written).startswith(b"HTTP/1.1 413 ")
+        port.may_answer.set()
+        await port.turns(20)
+        assert b"".join(wire.written).count(b"HTTP/1.1 ") == 1
 
     run(main())
 

@@ -215,7 +215,7 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The process ends: so does this connection, once what has come is answered."""
-        if not self._has_turn:
+        if not (self._held and self._has_turn):
             super().shutdown()
 
     def pause_writing(self) -> None:
@@ -278,6 +278,8 @@ class Connection(HttpToolsProtocol):
         exchange = self.cycle
         if not isinstance(exchange, Exchange):
             super().on_body(body)
+            if len(exchange.body) > self.wall.limits.max_body:  # that the application has not read
+                self._refused = bodies.too_large(self.wall.limits.max_body)
             return
         exchange.length += len(body)
         if exchange.problem is None:  # else nothing of it is kept
