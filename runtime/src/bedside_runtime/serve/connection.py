@@ -27,7 +27,7 @@ from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
 from bedside_runtime.serve.exchange import Exchange
 from bedside_runtime.serve.heads import MAX_HEAD
 from bedside_runtime.serve.predicting import Reply
-from bedside_runtime.serve.problems import RETRY_AFTER, Problem, response
+from bedside_runtime.serve.problems import RETRY_AFTER, Problem
 from bedside_runtime.serve.wall import Wall
 
 if TYPE_CHECKING:
@@ -415,6 +415,9 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401 - uvicorn's own signature
         """Have the application answer; what is neither a prediction nor a probe waits in line for it."""
+        if isinstance(app, Problem):  # its body was refused while it waited
+            self._say(app)
+            return
         start = partial(super()._start_asgi_task, cycle, app)
         if isinstance(cycle, Exchange) or is_probe(cycle.scope["method"].encode(), cycle.scope["raw_path"]):
             start()
@@ -437,8 +440,7 @@ class Connection(HttpToolsProtocol):
             cycle.keep_alive = False
             self._expires = math.inf  # it is answered when it is answered
         elif self.pipeline:  # the application would get this body once all before it are answered
-            cycle.keep_alive = False
-            self.pipeline[0] = cycle, response(problem, predicting.request_id({}))
+            self.pipeline[0] = cycle, problem
             self._expires = math.inf
         elif cycle.response_started:
             self._close()
