@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bedside_runtime.adapters import pickles
+from bedside_runtime.adapters import compression, pickles, stand_ins
 from bedside_runtime.contract import Global
 from bedside_runtime.errors import ForbiddenGlobal, ModelMismatch
 
@@ -112,6 +112,66 @@ def test_what_loading_resolves_is_what_was_recorded_and_no_more() -> None:
         pickles.load(data, ())
 
 
+def test_the_type_of_a_part_of_python_may_not_be_kept_where_it_calls_what_it_is_given() -> None:
+    with pytest.raises(ForbiddenGlobal, match="the model would keep it"):
+        pickles.record(b"cfunctools\npartial\n.")
+
+
+@pytest.mark.parametrize("encoding", ["zlib", "this", "utf-8"])
+def test_only_the_encoding_of_old_protocols_is_undone(encoding: str) -> None:
+    with pytest.raises(ForbiddenGlobal, match="what it must not be given"):
+        pickles.record(f"c_codecs\nencode\n(Vtext\nV{encoding}\ntR.".encode())
+
+
+@pytest.mark.parametrize("state", ["(dVname\nI1\ns", "N(dVname\nI1\nst"])
+def test_a_class_is_not_changed_by_the_file(state: str) -> None:
+    data = ("ccollections\nOrderedDict\n" + ("(" if state[0] == "N" else "") + state + "b.").encode()
+    with pytest.raises(ForbiddenGlobal, match="changes a class"):
+        pickles.record(data)
+    with pytest.raises(ForbiddenGlobal, match="changes a class"):
+        pickles.load(data, [Global(module="collections", name="OrderedDict")])
+
+
+def test_an_object_takes_its_state_once() -> None:
+    made = b"ccopyreg\n_reconstructor\n(ccollections\nOrderedDict\ncbuiltins\nobject\nNtR"
+    assert pickles.record(made + b"(dVa\nI1\nsb.").globals
+    with pytest.raises(ForbiddenGlobal, match="takes no more"):
+        pickles.record(made + b"(dV__setstate__\ncbuiltins\nlist\nsbVpath\nb.")
+
+
+def test_what_rebuilds_an_object_starts_from_a_type_of_pythons_own() -> None:
+    with pytest.raises(ForbiddenGlobal, match="what it must not be given"):
+        pickles.record(b"ccopyreg\n_reconstructor\n(cbuiltins\nobject\nccollections\nOrderedDict\nNtR.")
+
+
+@pytest.mark.parametrize("compress", [zlib.compress, gzip.compress, bz2.compress, lzma.compress])
+def test_a_file_that_grows_beyond_all_models_is_not_read_to_its_end(
+    compress: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "FREE_BYTES", 1024 * 1024)
+    bomb = compress(bytes(8 * 1024 * 1024))
+    with pytest.raises(ModelMismatch, match="grows beyond 1048576 bytes"):
+        pickles.record(bomb)
+    with pytest.raises(ModelMismatch, match="grows beyond"):
+        pickles.load(bomb, ())
+
+
+@pytest.mark.parametrize("compress", [zlib.compress, gzip.compress, bz2.compress, lzma.compress])
+def test_a_large_file_may_grow_with_its_size(
+    compress: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "FREE_BYTES", 1)
+    text = pickle.dumps([str(number) for number in range(300_000)])
+    assert compression.decompressed(compress(text)) == text
+
+
+@pytest.mark.parametrize("compress", [zlib.compress, gzip.compress, bz2.compress, lzma.compress])
+def test_cut_compression_is_named_as_such(compress: Callable[[bytes], bytes]) -> None:
+    whole = compress(os.urandom(4096))
+    with pytest.raises(ModelMismatch, match="damaged"):
+        compression.decompressed(whole[: len(whole) // 2])
+
+
 def test_an_authors_module_lends_the_shell_no_other_name(canary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("preprocessing")
     module.shell = os.system
@@ -143,5 +203,5 @@ def test_every_cut_of_a_stream_is_refused() -> None:
 
 def test_a_stream_keeps_its_place_for_what_follows() -> None:
     reader = io.BytesIO(pickle.dumps([1], protocol=4) + b"rest")
-    assert pickles._Recorder(reader, pickles._Notes(frozenset())).load() == [1]
+    assert pickles._Recorder(reader, {}, stand_ins.Notes(frozenset())).load() == [1]
     assert reader.read() == b"rest"

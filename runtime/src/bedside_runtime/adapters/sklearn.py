@@ -86,7 +86,9 @@ def _skops_globals(data: bytes, author: frozenset[str]) -> tuple[Global, ...]:
     for dotted in untrusted:
         module, _, name = dotted.rpartition(".")
         item = Global(module=module, name=name)
-        policy.admit(item, author)
+        use = policy.admit(item, author)
+        if not (use.made or use.kept):
+            raise policy.refused(item, "a fitted model has no need of it")
         found.append(item)
     return tuple(sorted(found, key=lambda item: (item.module, item.name)))
 
