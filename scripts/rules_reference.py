@@ -12,9 +12,11 @@ from typing import Any
 
 from bedside.findings import Severity
 from bedside.policy import rulebook
+from bedside.policy.stock import OVERRULED
 from bedside.provenance.rules import rules as found_by_scans
 from bedside.reports.text import render
 from bedside.stages import check as stage
+from bedside.stages.check_stock import FEW_OBJECTS
 
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests" / "policy"
@@ -60,7 +62,7 @@ def pages() -> dict[str, str]:
         f"{family.lower()}.md": MADE + "\n".join(_scans(family, title)).rstrip() + "\n"
         for family, title in SCANS.items()
     }
-    written = {"README.md": _index, "items.md": _items, "guide.md": _guide}
+    written = {"README.md": _index, "items.md": _items, "guide.md": _guide, "trivy.md": _trivy}
     return made | {name: MADE + "\n".join(lines()) + "\n" for name, lines in written.items()}
 
 
@@ -75,6 +77,30 @@ def _items() -> Iterator[str]:
         for item, found_by in family["items"]:
             yield f"| {item} | {', '.join(_link(rule) for rule in found_by)} |"
         yield ""
+
+
+def _trivy() -> Iterator[str]:
+    """What trivy looks for in Kubernetes objects, and who says it here."""
+    yield "# What trivy looks for in Kubernetes objects\n"
+    yield f"trivy takes 50 ms for an object, so `bedside check` asks it about {FEW_OBJECTS} by itself, about more with"
+    yield "`--stock` or `--strict`; where it was not asked, the report says so (BED-INP-014). This is what"
+    yield "a rule here says all the same, and what none does. A test holds it against every check that trivy has.\n"
+    yield "Rules about requests, limits, images and root file systems are for pods that a Service sends to, those"
+    yield "about roles and users for what serves a model: of a job, or of an operator's role, trivy alone speaks.\n"
+    yield "## Said here\n\n| trivy | rules |\n|---|---|"
+    said: dict[str, list[str]] = {}
+    for name, rule in rulebook.rules().items():
+        for theirs in rule.same_as:
+            said.setdefault(theirs, []).append(name)
+    for theirs in sorted(name for name in said if name.startswith(("KSV-", "KCV-"))):
+        yield f"| {theirs} | {', '.join(_link(name) for name in said[theirs])} |"
+    yield "\n## Left to trivy\n\n| trivy | what it looks for | why no rule here does |\n|---|---|---|"
+    for row in tomllib.loads((TESTS / "left_to_trivy.toml").read_text())["left"]:
+        yield f"| {', '.join(row['ids'])} | {row['what']} | {row['why']} |"
+    yield "| KCV-0001 to KCV-0092 | How the cluster's own parts are started | A deployment does not start them. |"
+    yield "\n## Not passed on, whoever asks\n\n| trivy | why |\n|---|---|"
+    for name, why in OVERRULED.items():
+        yield f"| {name} | {why} |"
 
 
 def _guide() -> Iterator[str]:
@@ -98,7 +124,7 @@ def _index() -> Iterator[str]:
     yield f"# The rules of `bedside check` ({total})\n"
     yield "An id is stable and never given to another rule."
     yield "What is looked for, [item by item](items.md); what is found in a deployment that [looks ready](guide.md);"
-    yield "how the rules do on deployments of others: [precision](precision.md).\n"
+    yield "how the rules do on deployments of others: [precision](precision.md); what is left to [trivy](trivy.md).\n"
     for severity in Severity:
         count = sum(rule.severity is severity for rule in rulebook.rules().values())
         yield f"- {severity.value}: {count}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bedside.cli.main import run
+from bedside.stages.check_stock import FEW_OBJECTS
 
 GOOD = Path(__file__).parent.parent / "policy" / "deployments" / "icu"
 
@@ -80,3 +81,21 @@ def test_fix_shows_the_diff_and_writes_when_told(deployment: Path, capsys: pytes
     assert run(["check", "--fix", "--yes", "icu"]) == 0
     assert "-HEALTHCHECK CMD true" in capsys.readouterr().out
     assert dockerfile.read_text() == whole
+
+
+def test_strict_and_without_the_stock_tools_exclude_each_other(
+    deployment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["check", "--strict", "--no-stock", "icu"]) == 2
+    assert "--strict and --no-stock exclude each other" in capsys.readouterr().err
+
+
+def test_stock_asks_trivy_about_many_objects_too(deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(FEW_OBJECTS):
+        (deployment / f"k8s/c{number}.yaml").write_text(
+            f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{number}}}\n"
+        )
+    run(["check", "--json", "icu"])
+    assert "BED-INP-014" in capsys.readouterr().out
+    run(["check", "--json", "--stock", "icu"])
+    assert "BED-INP-014" not in capsys.readouterr().out

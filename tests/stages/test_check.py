@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from bedside.errors import ToolFailed, UsageError
-from bedside.findings import Severity
+from bedside.findings import Finding, Severity
 from bedside.policy.drawing import MAX_BYTES
 from bedside.process import Completed, Subprocess
 from bedside.reports.text import render
 from bedside.stages import check as stage
+from bedside.stages.check_stock import FEW_OBJECTS
 
 TODAY = date(2026, 12, 1)
 GOOD = Path(__file__).parent.parent / "policy" / "deployments" / "icu"
@@ -31,6 +33,7 @@ class Tools:
         self.answers = answers
         self.commands: list[tuple[str, ...]] = []
         self.seconds: list[float] = []
+        self.variables: list[Mapping[str, str]] = []
 
     def run(
         self,
@@ -44,6 +47,7 @@ class Tools:
     ) -> Completed:
         self.commands.append(tuple(command))
         self.seconds.append(timeout or 0)
+        self.variables.append(env or {})
         if command[0] not in self.answers:
             raise ToolFailed(f"{command[0]} is not installed")
         return self.answers[command[0]]
@@ -89,6 +93,28 @@ class Slow(Tools):
         on_error_line: Callable[[str], None] | None = None,
     ) -> Completed:
         assert command[0] != self.slow or self.go.wait(60)
+        return super().run(command, env=env, timeout=timeout)
+
+
+class Only(Subprocess):
+    """Real tools, of which one is asked and the others say nothing."""
+
+    def __init__(self, tool: str) -> None:
+        self.tool = tool
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        input: str | None = None,  # noqa: A002 - subprocess's own word
+        timeout: float | None = None,
+        on_error_line: Callable[[str], None] | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Completed:
+        if command[0] != self.tool:
+            return NOTHING[command[0]]
         return super().run(command, env=env, timeout=timeout)
 
 
@@ -203,6 +229,7 @@ def silenced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "Dockerfile").write_text(
         "# hadolint global ignore=DL3004\nFROM python:3.11\n# hadolint ignore=DL3003\nRUN cd /tmp && sudo true\n"
+        "RUN apt-get install -y curl=1\n"
     )
     (tmp_path / "pod.yaml").write_text(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: b}\nspec:\n  containers: [{name: c, image: d}]\n"
@@ -230,17 +257,47 @@ def test_no_file_and_no_comment_of_its_own_keeps_a_tool_quiet(silenced: Path, to
     assert rules <= set(_rules(stage.check(["."], runner=Subprocess(), today=TODAY)))
 
 
-def test_no_variable_keeps_a_tool_quiet(silenced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("trivy") is None or shutil.which("hadolint") is None:
-        pytest.skip("trivy or hadolint is not installed")
-    for name, value in {
-        "TRIVY_SEVERITY": "CRITICAL",
-        "TRIVY_SKIP_FILES": "pod.yaml,Dockerfile",
-        "TRIVY_MISCONFIG_SCANNERS": "terraform",
-        "HADOLINT_IGNORE": "DL3004",
-    }.items():
-        monkeypatch.setenv(name, value)
-    assert {"KSV-0011", "DS-0010", "DL3004"} <= set(_rules(stage.check(["."], runner=Subprocess(), today=TODAY)))
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("HADOLINT_IGNORE", "DL3004", "DL3004"),
+        ("HADOLINT_CONFIG", ".hadolint.yaml", "DL3004"),
+        ("HADOLINT_FORMAT", "tty", "DL3004"),
+        ("HADOLINT_OVERRIDE_ERROR", "DL3015", "DL3015"),
+        ("HADOLINT_OVERRIDE_WARNING", "DL3015", "DL3015"),
+        ("HADOLINT_OVERRIDE_INFO", "DL3004", "DL3004"),
+        ("HADOLINT_OVERRIDE_STYLE", "DL3004", "DL3004"),
+        ("TRIVY_CONFIG", "trivy.yaml", "DS-0010"),
+        ("TRIVY_IGNOREFILE", ".trivyignore", "DS-0010"),
+        ("TRIVY_IGNORE_POLICY", "ignore.rego", "DS-0010"),
+        ("TRIVY_SEVERITY", "LOW", "DS-0010"),
+        ("TRIVY_SKIP_DIRS", ".", "DS-0010"),
+        ("TRIVY_SKIP_FILES", "Dockerfile", "DS-0010"),
+        ("TRIVY_MISCONFIG_SCANNERS", "terraform", "DS-0010"),
+        ("TRIVY_INCLUDE_NON_FAILURES", "true", "DS-0010"),
+        ("TRIVY_EXIT_CODE", "7", "DS-0010"),
+        ("TRIVY_OUTPUT", "elsewhere.json", "DS-0010"),
+        ("TRIVY_COMPLIANCE", "docker-cis-1.6.0", "DS-0010"),
+        ("TRIVY_TIMEOUT", "1ms", "DS-0010"),
+        ("ZIZMOR_CONFIG", "zizmor.yml", "artipacked"),
+    ],
+)
+def test_no_variable_changes_what_a_tool_says(
+    silenced: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
+) -> None:
+    tool = name.partition("_")[0].lower()
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    (silenced / "ignore.rego").write_text("package trivy\ndefault ignore = true\n")
+    plain = {item for item in stage.check(["."], runner=Only(tool), today=TODAY).findings if _is_theirs(item)}
+    monkeypatch.setenv(name, value)
+    found = {item for item in stage.check(["."], runner=Only(tool), today=TODAY).findings if _is_theirs(item)}
+    assert rule in {item.rule for item in found}
+    assert found == plain
+
+
+def _is_theirs(item: Finding) -> bool:
+    return not item.rule.startswith("BED-")
 
 
 def test_whatever_would_have_kept_them_quiet_is_listed(silenced: Path) -> None:
@@ -254,7 +311,7 @@ def test_whatever_would_have_kept_them_quiet_is_listed(silenced: Path) -> None:
 
 def test_a_comment_that_trivy_obeys_all_the_same_is_a_finding_for_the_gate(silenced: Path) -> None:
     dockerfile = silenced / "Dockerfile"
-    dockerfile.write_text(dockerfile.read_text().replace("RUN", "#trivy:ignore:DS-0010\nRUN"))
+    dockerfile.write_text(dockerfile.read_text().replace("RUN", "#trivy:ignore:DS-0010\nRUN", 1))
     report = stage.check(["."], runner=None, today=TODAY)
     (found,) = (item for item in report.findings if item.rule == "BED-INP-012")
     assert (found.file, found.line, found.severity) == ("Dockerfile", 4, Severity.SECURITY)
@@ -294,6 +351,88 @@ def test_a_tool_has_longer_where_it_has_more_to_read(deployment: Path) -> None:
         (deployment / f"k8s/more-{number}.yaml").write_text("apiVersion: v1\nkind: ConfigMap\n")
     stage.check(["icu"], runner=runner, today=TODAY)
     assert max(runner.seconds) >= few + 100
+
+
+def _options(runner: Tools, tool: str) -> tuple[str, ...]:
+    return next(command for command in runner.commands if command[0] == tool)
+
+
+def test_no_tool_asks_a_network_or_reports_to_its_maker(deployment: Path) -> None:
+    runner = Tools(NOTHING)
+    stage.check(["icu"], runner=runner, today=TODAY)
+    assert "--skip-check-update" in _options(runner, "trivy")
+    assert "--offline" in _options(runner, "zizmor")
+    assert all(env["TRIVY_DISABLE_TELEMETRY"] == env["TRIVY_SKIP_VERSION_CHECK"] == "true" for env in runner.variables)
+
+
+def _write_objects(directory: Path, number: int) -> None:
+    """So many objects more, two a file."""
+    for position in range(0, number, 2):
+        one = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: NAME}\n"
+        both = (one.replace("NAME", f"c{position + each}") for each in range(min(2, number - position)))
+        (directory / f"c{position}.yaml").write_text("---\n".join(both))
+
+
+def test_trivy_is_asked_about_few_kubernetes_objects_without_being_told_to(tmp_path: Path) -> None:
+    _write_objects(tmp_path, FEW_OBJECTS)
+    runner = Tools(NOTHING)
+    report = stage.check([str(tmp_path)], runner=runner, today=TODAY)
+    assert "--misconfig-scanners" not in _options(runner, "trivy")
+    assert "BED-INP-014" not in _rules(report)
+
+
+def test_about_many_it_is_not_asked_and_the_report_says_so(tmp_path: Path) -> None:
+    _write_objects(tmp_path, FEW_OBJECTS + 1)
+    runner = Tools(NOTHING)
+    report = stage.check([str(tmp_path)], runner=runner, today=TODAY)
+    assert "--misconfig-scanners" in _options(runner, "trivy")
+    (said,) = (item for item in report.findings if item.rule == "BED-INP-014")
+    assert said.severity is Severity.NOTE
+    assert f"not asked about {FEW_OBJECTS + 1} Kubernetes objects" in said.message
+    assert "--stock" in said.remedy
+
+
+@pytest.mark.parametrize("told", [{"thorough": True}, {"strict": True}])
+def test_told_to_it_is_asked_about_however_many(tmp_path: Path, told: dict[str, bool]) -> None:
+    _write_objects(tmp_path, FEW_OBJECTS + 1)
+    runner = Tools(NOTHING)
+    report = stage.check([str(tmp_path)], runner=runner, today=TODAY, **told)
+    assert "--misconfig-scanners" not in _options(runner, "trivy")
+    assert "BED-INP-014" not in _rules(report)
+
+
+def test_where_no_tool_is_asked_at_all_nothing_is_said_of_it(tmp_path: Path) -> None:
+    _write_objects(tmp_path, FEW_OBJECTS + 1)
+    assert "BED-INP-014" not in _rules(stage.check([str(tmp_path)], runner=None, today=TODAY))
+
+
+def test_what_comes_on_standard_input_is_not_counted_since_no_tool_gets_it(tmp_path: Path) -> None:
+    rendered = b"---\n".join([b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"] * (FEW_OBJECTS + 1))
+    report = stage.check(["-"], runner=Tools(NOTHING), today=TODAY, standard_input=rendered)
+    assert "BED-INP-014" not in _rules(report)
+
+
+def test_all_that_is_not_kubernetes_is_asked_among_many_objects_too(silenced: Path) -> None:
+    if shutil.which("trivy") is None:
+        pytest.skip("trivy is not installed")
+    _write_objects(silenced, FEW_OBJECTS + 1)
+    rules = _rules(stage.check(["."], runner=Only("trivy"), today=TODAY))
+    assert {"DS-0010", "BED-INP-014"} <= set(rules)
+    assert "KSV-0011" not in rules
+    assert "KSV-0011" in _rules(stage.check(["."], runner=Only("trivy"), today=TODAY, thorough=True))
+
+
+def test_what_is_left_out_is_all_that_trivy_has_for_kubernetes(silenced: Path) -> None:
+    if shutil.which("trivy") is None:
+        pytest.skip("trivy is not installed")
+    shown = subprocess.run(["trivy", "config", "--help"], check=True, capture_output=True, text=True).stdout
+    (known,) = re.findall(r"misconfiguration scanning \(default \[([a-z,-]+)\]\)", shown)
+    runner = Tools(NOTHING)
+    _write_objects(silenced, FEW_OBJECTS + 1)
+    stage.check(["."], runner=runner, today=TODAY)
+    options = _options(runner, "trivy")
+    asked = options[options.index("--misconfig-scanners") + 1]
+    assert set(known.split(",")) - set(asked.split(",")) == {"kubernetes", "helm"}
 
 
 def test_a_suppression_is_held_against_today(deployment: Path) -> None:

@@ -12,6 +12,7 @@ from bedside.findings import Severity
 from bedside.reports import sarif, structured, text
 from bedside.stages import check as stage
 from bedside.stages.check_sources import STANDARD_INPUT
+from bedside.stages.check_stock import FEW_OBJECTS
 
 
 @click.command
@@ -26,8 +27,14 @@ from bedside.stages.check_sources import STANDARD_INPUT
     show_default=True,
     help="Exit 1 for findings this bad or worse.",
 )
-@click.option("--strict", is_flag=True, help="A stock tool that is missing or fails is an error, exit code 4.")
-@click.option("--no-stock", is_flag=True, help="Apply bedside's own rules only; run no stock tool.")
+@click.option(
+    "--strict", is_flag=True, help="Ask the stock tools everything; one that is missing or fails is an error, exit 4."
+)
+@click.option(
+    "--stock/--no-stock",
+    default=None,
+    help=f"Ask trivy about more than {FEW_OBJECTS} Kubernetes objects, too; or run no stock tool.",
+)
 @click.option("--fix", is_flag=True, help="Show what can be corrected mechanically as a diff, ask, and write it.")
 @click.option("--yes", is_flag=True, help="With --fix: write without asking, after showing the diff.")
 def command(
@@ -37,7 +44,7 @@ def command(
     as_sarif: bool,
     fail_on: str,
     strict: bool,
-    no_stock: bool,
+    stock: bool | None,
     fix: bool,
     yes: bool,
 ) -> None:
@@ -45,15 +52,19 @@ def command(
 
     Reads Dockerfiles, Kubernetes YAML, kustomize trees, CI workflows, requirements, Python serving files and
     bedside.toml, and looks above all for contradictions between them. hadolint, trivy config and zizmor are run
-    where they are installed, without their own configuration and ignores; --no-stock leaves them out, which for many
-    files is most of the time. A finding is accepted by a comment with an end and a reason:
-    `# bedside: ignore RULE until YYYY-MM-DD: reason`.
+    where they are installed, without their own configuration and ignores. trivy takes its time for Kubernetes objects:
+    it is asked about few of them, about many only with --stock or --strict, and the report says so. A finding is
+    accepted by a comment with an end and a reason: `# bedside: ignore RULE until YYYY-MM-DD: reason`.
     """
     if explain is not None:
         _explain(explain)
         return
     if not paths:
         raise click.UsageError("Name at least one path, or - for standard input.")
+    if strict and stock is False:
+        raise click.UsageError(
+            "--strict and --no-stock exclude each other: one asks the stock tools, the other does not."
+        )
     if as_json and as_sarif:
         raise click.UsageError("--json and --sarif exclude each other.")
     if fix:
@@ -62,9 +73,10 @@ def command(
     given = sys.stdin.buffer.read() if STANDARD_INPUT in paths else b""
     report = stage.check(
         paths,
-        runner=None if no_stock else wiring.tools().runner,
+        runner=None if stock is False else wiring.tools().runner,
         today=datetime.now(UTC).date(),
         strict=strict,
+        thorough=stock is True,
         standard_input=given,
         on_wait=lambda tool: console.note(f"our own rules are done; waiting for {tool} (--no-stock leaves it out)"),
     )

@@ -11,10 +11,12 @@ from bedside.policy.rulebook import rules
 
 OVERRULED = {
     "DS-0026": "Kubernetes does not read HEALTHCHECK; probes are rules of their own here",
+    "KSV-0039": "it says of a right LimitRange, and of every object in its file, that there is none",
+    "KSV-0040": "it says of a right ResourceQuota, and of every object in its file, that there is none",
     "KSV-0110": "it does not see the namespace that a kustomization or helm --namespace gives",
     "KSV-0125": "its list of trusted registries knows public ones only, not a hospital's own",
 }
-"""Ids that would have the author do what a rule here has them undo, each with why."""
+"""Ids that are wrong by themselves, or would have the author do what a rule here has them undo, each with why."""
 
 
 class NotAReport(ValueError):

@@ -19,7 +19,7 @@ from bedside.process import Runner
 from bedside.reports.report import Accepted, Report, RuleText, StockTool
 from bedside.stages import check_stock
 from bedside.stages.check_sources import STANDARD_INPUT, Sources, read
-from bedside.stages.check_stock import Heard
+from bedside.stages.check_stock import Asked, Heard
 
 
 def check(
@@ -28,6 +28,7 @@ def check(
     runner: Runner | None,
     today: date,
     strict: bool = False,
+    thorough: bool = False,
     standard_input: bytes = b"",
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> Report:
@@ -37,7 +38,8 @@ def check(
         paths: Files, directories, or ``-`` for ``standard_input``.
         runner: Starts the stock tools; ``None`` leaves them out.
         today: The day that suppressions are held against.
-        strict: Whether a missing or failing stock tool is an error.
+        strict: Whether a missing or failing stock tool is an error; asks everything of each, as ``thorough`` does.
+        thorough: Whether trivy is asked about however many Kubernetes objects there are.
         standard_input: Rendered YAML, as ``helm template`` prints it.
         on_wait: Told the name of a stock tool that is slower than the rules.
 
@@ -46,8 +48,8 @@ def check(
         ToolFailed: Under ``strict``, a stock tool is missing or failed.
     """
     sources = read(paths, standard_input)
-    with check_stock.asked(paths, sources, runner) as asked:
-        own = _own(paths, sources)
+    with check_stock.asked(paths, sources, runner, thorough=thorough or strict) as asked:
+        own = [*_own(paths, sources), *_left_out(asked)]
         joined, tools = _joined(own, asked.answers(on_wait), strict=strict)
     marks, problems = suppressions.read(sources.files)
     kept, accepted = suppressions.apply([*joined, *problems], marks, today)
@@ -72,6 +74,13 @@ def _own(paths: Sequence[str], sources: Sources) -> list[Finding]:
     if all(kind_of(item.path) in ("prose", "terraform") for item in sources.files):
         own.append(rulebook.finding("BED-INP-002", Hit(Place(paths[0]), "no file that any rule reads")))
     return own
+
+
+def _left_out(asked: Asked) -> Iterator[Finding]:
+    """That trivy was not asked about Kubernetes objects, where it was not."""
+    if asked.left_out:
+        message = f"trivy config was not asked about {asked.left_out} Kubernetes objects: it takes 50 ms for each"
+        yield rulebook.finding("BED-INP-014", Hit(Place(""), message))
 
 
 def _joined(

@@ -20,6 +20,14 @@ from bedside.policy.drawing import kind_of
 from bedside.process import Runner
 from bedside.stages.check_sources import STANDARD_INPUT, Sources
 
+FEW_OBJECTS = 50
+"""Trivy is asked about so many Kubernetes objects without being told to: at 50 ms for each, all is said within 5 s."""
+
+_ALL_BUT_KUBERNETES: Final = (
+    "azure-arm,cloudformation,dockerfile,terraform,terraformplan-json,terraformplan-snapshot,ansible"
+)
+"""What trivy's ``--misconfig-scanners`` looks at by default, less ``kubernetes`` and ``helm``."""
+
 TOOL_SECONDS = 120.0
 """How long one stock tool may take for a few files,"""
 SECONDS_A_FILE = 1.0
@@ -28,9 +36,11 @@ SECONDS_A_FILE = 1.0
 _NEUTRAL: Final = str(files("bedside.policy") / "data" / "neutral.yaml")
 
 _ENVIRONMENT: Final = {
-    **dict.fromkeys(("HADOLINT_IGNORE", "HADOLINT_CONFIG", "TRIVY_CONFIG", "TRIVY_IGNOREFILE"), ""),
-    **dict.fromkeys(("TRIVY_IGNORE_POLICY", "TRIVY_SEVERITY", "TRIVY_SKIP_DIRS", "TRIVY_SKIP_FILES"), ""),
-    **dict.fromkeys(("TRIVY_MISCONFIG_SCANNERS", "TRIVY_EXIT_CODE", "TRIVY_OUTPUT", "TRIVY_COMPLIANCE"), ""),
+    **dict.fromkeys(("HADOLINT_IGNORE", "HADOLINT_FORMAT"), ""),
+    **dict.fromkeys((f"HADOLINT_OVERRIDE_{level}" for level in ("ERROR", "WARNING", "INFO", "STYLE")), ""),
+    **dict.fromkeys(("TRIVY_SEVERITY", "TRIVY_SKIP_DIRS", "TRIVY_SKIP_FILES", "TRIVY_IGNORE_POLICY"), ""),
+    **dict.fromkeys(("TRIVY_MISCONFIG_SCANNERS", "TRIVY_INCLUDE_NON_FAILURES"), ""),
+    **dict.fromkeys(("TRIVY_EXIT_CODE", "TRIVY_OUTPUT", "TRIVY_COMPLIANCE"), ""),
     "TRIVY_DISABLE_TELEMETRY": "true",
     "TRIVY_SKIP_VERSION_CHECK": "true",
     "GOGC": "400",
@@ -57,9 +67,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Tools that run by now, by name."""
+    """Tools that run by now, by name.
+
+    Attributes:
+        left_out: How many Kubernetes objects trivy is not asked about.
+    """
 
     running: Mapping[str, Future[Heard]]
+    left_out: int = 0
 
     def answers(self, on_wait: Callable[[str], None]) -> Iterator[Heard]:
         """What each says, in the order of asking; ``on_wait`` is told of one that has not ended."""
@@ -70,11 +85,22 @@ class Asked:
 
 
 @contextmanager
-def asked(paths: Sequence[str], sources: Sources, runner: Runner | None) -> Iterator[Asked]:
-    """Start every tool that has something to look at; without a runner, none."""
-    runs = dict(_tools(paths, sources, runner)) if runner is not None else {}
+def asked(paths: Sequence[str], sources: Sources, runner: Runner | None, *, thorough: bool) -> Iterator[Asked]:
+    """Start every tool that has something to look at; without a runner, none.
+
+    ``thorough`` asks trivy about however many Kubernetes objects there are; without it, about ``FEW_OBJECTS`` or none.
+    """
+    objects = kubernetes_objects(sources)
+    left_out = objects if runner is not None and objects > FEW_OBJECTS and not thorough else 0
+    runs = dict(_tools(paths, sources, runner, kubernetes=not left_out)) if runner is not None else {}
     with ThreadPoolExecutor(max_workers=max(1, len(runs)), thread_name_prefix="stock") as pool:
-        yield Asked({tool: pool.submit(_heard, tool, run) for tool, run in runs.items()})
+        yield Asked({tool: pool.submit(_heard, tool, run) for tool, run in runs.items()}, left_out)
+
+
+def kubernetes_objects(sources: Sources) -> int:
+    """How many objects trivy would be given, near enough: each names its API version once, a template of Helm too."""
+    on_disk = (item.data for item in sources.files if kind_of(item.path) == "yaml" and item.path != STANDARD_INPUT)
+    return sum(data.count(b"apiVersion:") + data.count(b'"apiVersion"') for data in on_disk)
 
 
 Run = Callable[[], list[Finding]]
@@ -89,7 +115,7 @@ def _heard(tool: str, run: Run) -> Heard:
     return Heard(tool, found, time.monotonic() - started)
 
 
-def _tools(paths: Sequence[str], sources: Sources, runner: Runner) -> Iterator[tuple[str, Run]]:
+def _tools(paths: Sequence[str], sources: Sources, runner: Runner, *, kubernetes: bool) -> Iterator[tuple[str, Run]]:
     """The stock tools that have something to look at."""
     dockerfiles = [item.path for item in sources.files if kind_of(item.path) == "dockerfile"]
     workflows = [item.path for item in sources.files if "/.github/workflows/" in f"/{item.path}"]
@@ -98,7 +124,7 @@ def _tools(paths: Sequence[str], sources: Sources, runner: Runner) -> Iterator[t
     if dockerfiles:
         yield "hadolint", lambda: ask.hadolint(dockerfiles)
     if dockerfiles or any(kind_of(item.path) == "yaml" for item in sources.files if item.path != STANDARD_INPUT):
-        yield "trivy config", lambda: [item for root in roots for item in ask.trivy(root)]
+        yield "trivy config", lambda: [item for root in roots for item in ask.trivy(root, kubernetes=kubernetes)]
     if workflows:
         yield "zizmor", lambda: ask.zizmor(workflows)
 
@@ -114,15 +140,17 @@ class _Asking:
         options = ["--no-fail", "--disable-ignore-pragma", "--config", _NEUTRAL, "--format", "json"]
         return self._parsed("hadolint", [*options, *paths], stock.hadolint)
 
-    def trivy(self, root: str) -> list[Finding]:
-        options = ["--skip-check-update", "--config", _NEUTRAL, "--ignorefile", "", "--quiet", "--format", "json"]
+    def trivy(self, root: str, *, kubernetes: bool) -> list[Finding]:
+        options = ["--skip-check-update", "--config", _NEUTRAL, "--ignorefile", "", "--format", "json"]
+        options += ["--timeout", f"{self.timeout:.0f}s"]
+        options += [] if kubernetes else ["--misconfig-scanners", _ALL_BUT_KUBERNETES]
         base = root.rstrip("/") if Path(root).is_dir() else Path(root).parent.as_posix()
         return self._parsed(
             "trivy", ["config", *options, root], lambda output: stock.trivy(output, "" if base == "." else base)
         )
 
     def zizmor(self, paths: Sequence[str]) -> list[Finding]:
-        options = ["--offline", "--no-config", "--no-ignores", "--no-exit-codes", "--no-progress", "--format", "json"]
+        options = ["--offline", "--config", _NEUTRAL, "--no-ignores", "--no-exit-codes", "--format", "json"]
         return self._parsed("zizmor", [*options, *paths], stock.zizmor)
 
     def _parsed(self, tool: str, options: Sequence[str], parse: Callable[[str], list[Finding]]) -> list[Finding]:

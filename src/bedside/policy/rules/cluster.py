@@ -349,29 +349,3 @@ def autoscaler_bounds(picture: Picture) -> Iterator[Hit]:
         low, high = item.spec.at("minReplicas").number, item.spec.at("maxReplicas").number
         if high is not None and high <= (1 if low is None else low):
             yield Hit(place(item.spec.at("maxReplicas")), f"{item.title} cannot add a pod: its maximum is its minimum")
-
-
-def wildcard_role(picture: Picture) -> Iterator[Hit]:
-    """A role over everything, for an account that a workload here runs as."""
-    accounts = {pod.spec.at("serviceAccountName").text for pod in picture.serving} - {""}
-    for binding in picture.of("RoleBinding", "ClusterRoleBinding"):
-        role = binding.node.at("roleRef", "name")
-        subjects = {
-            item.at("name").text
-            for item in binding.node.at("subjects").items()
-            if item.at("kind").text == "ServiceAccount"
-        }
-        if subjects & accounts and (role.text in ("cluster-admin", "admin") or _everything(picture, role.text)):
-            yield Hit(place(role), f"{binding.title} lets the serving pods do everything, as {role.text}")
-
-
-def _everything(picture: Picture, name: str) -> bool:
-    """Whether a role of the tree has a rule over every group, resource and verb."""
-    rules = [
-        rule
-        for role in picture.of("Role", "ClusterRole")
-        if role.name == name
-        for rule in role.node.at("rules").items()
-    ]
-    fields = ("apiGroups", "resources", "verbs")
-    return any(all(any(item.text == "*" for item in rule.at(field).items()) for field in fields) for rule in rules)

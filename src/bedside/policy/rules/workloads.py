@@ -246,7 +246,7 @@ _SERVES = re.compile(
 )
 _BESIDE = re.compile(
     r"(?i)controller|operator|manager|registry|catalog|proxy|gateway|router|webhook|exporter|archiver|dashboard|web-?app|-ui\b|"
-    r"-db\b|database|postgres|mysql|redis|minio|nginx|envoy|collector|metrics"
+    r"-epp\b|endpoint-?picker|-db\b|database|postgres|mysql|redis|minio|nginx|envoy|collector|metrics"
 )
 _TOLD = re.compile(r"(\w+_)?MODEL_(PATH|FILE|DIR|URI|NAME|ID|VERSION|LOAD_SECONDS)")
 
