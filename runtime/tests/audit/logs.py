@@ -5,14 +5,20 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from bedside_runtime import canonical
-from bedside_runtime.audit import notes, record
-from bedside_runtime.audit.chain import START, Head, link
+from bedside_runtime.audit import chain, notes, record
+from bedside_runtime.audit.chain import START, Head
 from bedside_runtime.audit.notes import Checkpoint, Signer, origin
 from bedside_runtime.audit.verify import Report, Segment, Trust, verify
 
 POD = "icu-7f9c-x1"
 PROMISES = record.Promises(checkpoint_records=16, checkpoint_seconds=5, heartbeat_seconds=10)
 RELEASE = "sha256:" + "ab" * 32
+
+
+def link(head: Head, body: bytes, time: str, mono: int) -> tuple[bytes, Head]:
+    """The one line that follows ``head``, and the new head."""
+    (line,), head = chain.link(head, [body], time, mono)
+    return line, head
 
 
 class Written(Struct):

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from logs import link
 
 from bedside_runtime import canonical
 from bedside_runtime.audit import chain
-from bedside_runtime.audit.chain import START, Head, NotARecord, link, read
+from bedside_runtime.audit.chain import START, Head, NotARecord, read
 
 TIME = "2026-11-23T19:42:49.123456Z"
 
@@ -132,3 +133,18 @@ def test_a_body_that_looks_like_an_envelope_fools_nobody() -> None:
 def test_the_digest_is_sha256() -> None:
     line, head = link(START, b"{}", TIME, 0)
     assert hashlib.sha256(line[:-1].replace(b'"hash":"%b",' % head.hash.encode(), b"")).hexdigest() == head.hash
+
+
+def test_records_that_are_chained_together_are_those_that_are_chained_one_by_one() -> None:
+    bodies = [b'{"a":%d}' % number for number in range(5)]
+    one_by_one, head = [], Head(7, "c" * 64)
+    for body in bodies:
+        line, head = link(head, body, TIME, 12)
+        one_by_one.append(line)
+    assert chain.link(Head(7, "c" * 64), bodies, TIME, 12) == (one_by_one, head)
+
+
+@given(bodies.map(canonical.encode))
+def test_a_line_adds_no_more_to_its_body_than_is_said(body: bytes) -> None:
+    line, _ = link(Head(2**63, "c" * 64), body, TIME, 2**63)
+    assert len(line) - len(body) <= chain.ENVELOPE

@@ -1,6 +1,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,25 @@ def test_a_row_is_written_as_the_canonical_encoder_writes_it(row: dict[str, Any]
     assert written == canonical.encode([{name: exact(value) for name, value in row.items()}])
 
 
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("a", 70.0), ("a", -0.0), ("a", 1e-7), ("a", 5e16), ("a", 123456789012345.6), ("a", 2**53), ("a.0,", 1.0)]
+    + [("a", text) for text in ("1.0,2", "{1.0}", "null", '"', "\\", "7e2", "-0.0")]
+    + [("null", None), (".0}", 1.0), ("fio2e", 21.0)],
+)
+def test_what_is_written_in_a_special_way_is_found(name: str, cell: Any) -> None:
+    for others in ({}, {"y": 1.0, "z": None}, {"A": 2.5, "b": "x.0"}):
+        row = {name: cell, **others}
+        wanted = canonical.encode({key: exact(value) for key, value in row.items()})
+        assert CanonicalInputs(list(row)).row(tuple(row.values())) == wanted
+
+
+@pytest.mark.parametrize("cell", [float("nan"), float("inf")])
+def test_what_is_no_number_is_never_written_as_missing(cell: float) -> None:
+    with pytest.raises(ValueError, match="not representable"):
+        CanonicalInputs(["a", "b"]).row((1.0, cell))
+
+
 @given(
     texts,
     texts | st.none(),
@@ -57,7 +77,7 @@ def test_a_body_is_written_as_the_canonical_encoder_writes_it(
         "release": "sha256:x",
         "request": request,
     }
-    made = body(Asked(request, caller, duration, batch, rows), b'["ab"]', "sha256:x", None)
+    made = body(Asked(request, caller, duration, batch, rows), ["ab"], "sha256:x", None)
     assert made == canonical.encode(value)
     read = msgspec.json.decode(made, type=record.Body)
     assert isinstance(read, record.Prediction)

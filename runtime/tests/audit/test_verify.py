@@ -7,11 +7,11 @@ import time
 import tracemalloc
 
 import pytest
-from logs import POD, Writer, Written, a_log, judge
+from logs import POD, Writer, Written, a_log, judge, link
 
 from bedside_runtime import canonical
 from bedside_runtime.audit import record
-from bedside_runtime.audit.chain import MAX_RECORD, START, Head, link
+from bedside_runtime.audit.chain import MAX_RECORD, START, Head
 from bedside_runtime.audit.lines import Lines
 from bedside_runtime.audit.notes import Checkpoint, origin
 from bedside_runtime.audit.verify import Segment, Verdict, _Found, _Walk, verify

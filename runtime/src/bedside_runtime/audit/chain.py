@@ -11,6 +11,8 @@ over all segments of one pod. ``T`` is UTC, ``M`` the monotonic clock in microse
 
 import hashlib
 import re
+from collections.abc import Sequence
+from hashlib import sha256 as _sha256
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -26,6 +28,9 @@ MAX_RECORD: Final = 4 * 1024 * 1024
 
 MAX_BODY: Final = MAX_RECORD // 2
 """Longest body that is taken, bytes; what is left is for base64, padding and the envelope."""
+
+ENVELOPE: Final = 256
+"""Most bytes that a line adds to its body."""
 
 MAX_GROUP: Final = 4 * 1024 * 1024
 """Most bytes between two durable points of a writer: no more than this can be torn by a crash."""
@@ -70,20 +75,23 @@ class NotARecord(ValueError):
     """The line is no record as this format has them, or its hash is another. The message quotes no content."""
 
 
-def link(head: Head, body: bytes, time: str, mono: int) -> tuple[bytes, Head]:
-    """Return the line that follows ``head``, newline included, and the new head.
+def link(head: Head, bodies: Sequence[bytes], time: str, mono: int) -> tuple[list[bytes], Head]:
+    """Return the lines that follow ``head``, newlines included, and the new head.
 
     Args:
         head: Where the log stands.
-        body: Canonical JSON of an object; it is not checked here.
+        bodies: Canonical JSON of an object each; it is not checked here.
         time: UTC, ``2026-11-23T19:42:49.123456Z``.
         mono: Microseconds of the monotonic clock.
     """
-    number = head.records
-    before = b'{"body":%b,' % body
-    after = f'"mono":{mono},"prev":"{head.hash}","seq":{number},"time":"{time}"}}'.encode()
-    digest = hashlib.sha256(before + after).hexdigest()
-    return b'%b"hash":"%b",%b\n' % (before, digest.encode(), after), Head(number + 1, digest)
+    lines, previous = [], head.hash.encode()
+    begins, ends = b'"mono":%d,"prev":"' % mono, b',"time":"%b"}' % time.encode()
+    for number, body in enumerate(bodies, head.records):
+        before = b'{"body":%b,' % body
+        after = b'%b%b","seq":%d%b' % (begins, previous, number, ends)
+        previous = _sha256(before + after).hexdigest().encode()
+        lines.append(b'%b"hash":"%b",%b\n' % (before, previous, after))
+    return lines, Head(head.records + len(lines), previous.decode())
 
 
 def read(line: bytes) -> Record:

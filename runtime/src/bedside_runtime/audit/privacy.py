@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from bedside_runtime.audit import prediction, record
-from bedside_runtime.audit.prediction import Asked, CanonicalInputs
+from bedside_runtime.audit.prediction import Asked, CanonicalInputs, Kept
 from bedside_runtime.audit.record import Entry
 from bedside_runtime.contract import Row
 from bedside_runtime.errors import AuditKeyInvalid
@@ -39,8 +39,8 @@ class Keeps:
         self.inputs = CanonicalInputs(names)
         self._release, self._image = release, image
 
-    def body(self, asked: Asked, inputs: bytes) -> bytes:
-        """Return a prediction's body with ``inputs`` in it, canonical JSON."""
+    def body(self, asked: Asked, inputs: Kept) -> bytes:
+        """Return a prediction's body with ``inputs`` in it."""
         return prediction.body(asked, inputs, self._release, self._image)
 
 
@@ -53,7 +53,7 @@ class KeepsNothing(Keeps):
 
     def entry(self, asked: Asked, rows: Sequence[Row]) -> Entry:  # noqa: ARG002 - the protocol's signature
         """See `Keeper`."""
-        return self.body(asked, b"null")
+        return self.body(asked, None)
 
 
 class KeepsHmac(Keeps):
@@ -62,7 +62,8 @@ class KeepsHmac(Keeps):
     def __init__(self, names: Sequence[str], release: str, image: str | None, key: bytes) -> None:
         super().__init__(names, release, image)
         self._key_id = key_id(key)
-        self._keyed = _keyed(key)
+        keyed = _keyed(key)
+        self._keyed = getattr(keyed, "_hmac", keyed)  # OpenSSL's own object, without the one of Python around it
 
     def begin(self, pod: str, segment: int) -> record.Payload:  # noqa: ARG002 - the protocol's signature
         """See `Keeper`."""
@@ -70,14 +71,14 @@ class KeepsHmac(Keeps):
 
     def entry(self, asked: Asked, rows: Sequence[Row]) -> Entry:
         """See `Keeper`."""
-        macs = '","'.join([self._mac(self.inputs.row(row)) for row in rows])
-        return self.body(asked, f'["{macs}"]'.encode())
+        return self.body(asked, [self._mac(self.inputs.row(row)) for row in rows])
 
     def _mac(self, inputs: bytes) -> str:
         """As `mac`. A copy of the keyed state: `hmac.digest` would hand the interpreter to another thread each time."""
         keyed = self._keyed.copy()
         keyed.update(inputs)
-        return keyed.hexdigest()
+        written: str = keyed.hexdigest()
+        return written
 
 
 def mac(key: bytes, inputs: bytes) -> str:

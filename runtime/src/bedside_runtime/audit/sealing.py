@@ -63,7 +63,7 @@ class KeepsSealed(Keeps):
     def entry(self, asked: Asked, rows: Sequence[Row]) -> Entry:
         """See `Keeper`. Sealed on the log's thread, where the record's number is known."""
         plain = self.inputs.rows(rows)
-        bare = self.body(asked, b"null")
+        bare = self.body(asked, None)
         if len(plain) * 4 // 3 + len(bare) > MAX_BODY:
             raise RecordTooLarge("the inputs of the request do not fit into one record")
 
@@ -71,7 +71,7 @@ class KeepsSealed(Keeps):
             if self._cipher is None:
                 raise AuditUnavailable("no segment is open")
             data = self._cipher.encrypt(_nonce(position), plain, _associated(position))
-            return self.body(asked, canonical.encode(base64.b64encode(data).decode()))
+            return self.body(asked, base64.b64encode(data).decode())
 
         return sealed
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar
 from msgspec import Struct
 
 from bedside_runtime.audit import notes, record
-from bedside_runtime.audit.chain import MAX_GROUP, Head, link
+from bedside_runtime.audit.chain import ENVELOPE, MAX_GROUP, Head, link
 from bedside_runtime.audit.clock import Clock
 from bedside_runtime.audit.disk import Disk, File
 from bedside_runtime.audit.record import Entry, Position
@@ -80,6 +80,7 @@ class Writer:
         self._now, self._utc = 0, ""
         self._opened = self._signed_at = self._heard_at = 0
         self._pending: list[bytes] = []
+        self._waiting = 0  # bytes of them, or a few more
         self._notes: list[str] = []
         self.space_is_low = False
 
@@ -177,7 +178,7 @@ class Writer:
         body = record.Genesis(
             self._identity, found.number, found.previous, promises, key, payload, reserved=self._reserves
         )
-        self._link(record.encode(body))
+        self._link([record.encode(body)])
         self._checkpoint()
         self._write()
         self._disk.publish(UNPUBLISHED + name, name)
@@ -187,21 +188,21 @@ class Writer:
     def _append(self, entries: Sequence[Entry]) -> None:
         if self._size >= self._settings.segment_bytes:
             self._rotate()
-        waiting = 0
-        for entry in entries:
-            body = entry if isinstance(entry, bytes) else entry(self._next())
-            if waiting + len(body) > MAX_GROUP // 2:
-                self._commit()
-                waiting = 0
-            waiting += self._link(body)
+        while entries:
+            fit = max(1, self._settings.promises.checkpoint_records - self._unsigned)
+            self._link([self._body(entry, ahead) for ahead, entry in enumerate(entries[:fit])])
+            entries = entries[fit:]
             if self._unsigned >= self._settings.promises.checkpoint_records:
                 self._checkpoint()
         if self._checkpoint_is_due():
             self._checkpoint()
         self._commit()
 
-    def _next(self) -> Position:
-        return Position(self._identity.pod, self._number, self._head.records)
+    def _body(self, entry: Entry, ahead: int) -> bytes:
+        """Return the body of ``entry``, which will stand ``ahead`` records behind the next one."""
+        if isinstance(entry, bytes):
+            return entry
+        return entry(Position(self._identity.pod, self._number, self._head.records + ahead))
 
     def _tick(self, *, ready: bool) -> None:
         self.space_is_low = self._disk.free() < self._settings.low_water_bytes
@@ -223,27 +224,33 @@ class Writer:
         self._begin(Found(self._head, self._number + 1, previous))
 
     def _end(self, reason: record.EndReason) -> None:
-        self._link(record.encode(record.End(reason)))
+        self._link([record.encode(record.End(reason))])
         self._checkpoint()
         self._commit()
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _link(self, body: bytes) -> int:
-        """Chain one body; it is written with the next `_write`. Returns the line's length."""
-        line, self._head = link(self._head, body, self._utc, self._now)
+    def _link(self, bodies: Sequence[bytes]) -> None:
+        """Chain ``bodies``; they are written with the next `_write`, or some before it, where it would be too much."""
+        size = sum(map(len, bodies)) + ENVELOPE * len(bodies)
+        if self._waiting + size > MAX_GROUP // 2:
+            if len(bodies) > 1:
+                for body in bodies:
+                    self._link([body])
+                return
+            self._commit()
+        lines, self._head = link(self._head, bodies, self._utc, self._now)
         self._heard_at = self._now
-        self._unsigned += 1
-        self._pending.append(line)
-        return len(line)
+        self._unsigned += len(bodies)
+        self._waiting += size
+        self._pending += lines
 
     def _checkpoint(self) -> None:
-        if self._signer is None:
-            return
-        note = notes.sign(notes.Checkpoint(notes.origin(self._identity.pod), self._head), self._signer)
-        self._link(record.encode(record.Checkpoint(note)))
-        self._notes.append(note)
+        if self._signer is not None:
+            note = notes.sign(notes.Checkpoint(notes.origin(self._identity.pod), self._head), self._signer)
+            self._link([record.encode(record.Checkpoint(note))])
+            self._notes.append(note)
         self._unsigned = 0
         self._signed_at = self._now
 
@@ -259,6 +266,7 @@ class Writer:
             raise AuditUnavailable("the audit log is closed")
         data = b"".join(self._pending)
         self._pending.clear()
+        self._waiting = 0
         self._reserve(self._size + len(data))
         if file.write(data) != len(data):
             raise OSError(errno.EIO, "the disk took only a part of a write")
