@@ -56,8 +56,8 @@ class AtEdges:
 
     def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar] | None:
         """See ``Quick``: ``None`` where the model itself has to be asked."""
-        told = [value for value in self._told(rows) if value is not None]
-        return told if len(told) == len(rows) else None
+        told = self._told(rows)
+        return None if None in told else told  # type: ignore[return-value] # none of them is None
 
     def _told(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
         """Return what the engine answers; ``None`` where the model itself has to be asked."""

@@ -118,6 +118,8 @@ def body(asked: Asked, inputs: Kept, release: str, image: str | None) -> bytes:
 
 def scalar(value: Cell) -> Cell | Raw:
     """Return what msgspec writes as RFC 8785 has ``value``."""
+    if type(value) is float and _SMALLEST < value < 1.0:  # most are probabilities
+        return value
     return value if value is None or isinstance(value, (bool, str)) else number(value)
 
 

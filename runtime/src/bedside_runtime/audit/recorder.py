@@ -75,7 +75,8 @@ class AuditRecorder:
         Raises:
             RecordTooLarge: It does not fit into one record.
         """
-        caller, micros = entry.caller, round(entry.seconds * 1e6)
+        caller = entry.caller
+        micros = round(entry.seconds * 1e6)
         asked = Asked(caller.request, caller.identity, micros, entry.batch, entry.predictions)
         made = self._keeper.entry(asked, [row.cells for row in entry.rows])
         if isinstance(made, bytes) and len(made) > MAX_BODY:
