@@ -12,7 +12,6 @@ over all segments of one pod. ``T`` is UTC, ``M`` the monotonic clock in microse
 import hashlib
 import re
 from collections.abc import Sequence
-from hashlib import sha256 as _sha256
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -84,12 +83,13 @@ def link(head: Head, bodies: Sequence[bytes], time: str, mono: int) -> tuple[lis
         time: UTC, ``2026-11-23T19:42:49.123456Z``.
         mono: Microseconds of the monotonic clock.
     """
+    sha256 = hashlib.sha256
     lines, previous = [], head.hash.encode()
     begins, ends = b'"mono":%d,"prev":"' % mono, b',"time":"%b"}' % time.encode()
     for number, body in enumerate(bodies, head.records):
         before = b'{"body":%b,' % body
         after = b'%b%b","seq":%d%b' % (begins, previous, number, ends)
-        previous = _sha256(before + after).hexdigest().encode()
+        previous = sha256(before + after).hexdigest().encode()
         lines.append(b'%b"hash":"%b",%b\n' % (before, previous, after))
     return lines, Head(head.records + len(lines), previous.decode())
 

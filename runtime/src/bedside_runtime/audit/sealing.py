@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from bedside_runtime import canonical
 from bedside_runtime.audit import record
 from bedside_runtime.audit.chain import MAX_BODY
 from bedside_runtime.audit.prediction import Asked
