@@ -106,7 +106,7 @@ def _answer(contract: Contract, release: Path, keys: Path) -> Answer:
     case = golden.parse((release / "golden.jsonl").read_bytes(), contract.inputs, contract.output)[0]
     predictions = (service.Prediction(case.expected, "elevated", case.row.flags),)
     caller = service.Caller("0f4c5a6d7e8f90a1b2c3d4e5f6071829", "ehr")
-    entry = service.Entry(caller, (case.row,), predictions, 0.001, 1)
+    entry = service.Entry(caller, (case.row.cells,), predictions, 0.001, 1)
     key = read_hmac_key((keys / HMAC_KEY).read_bytes())
     return Answer(entry, KeepsHmac([item.name for item in contract.inputs], "sha256:" + "ab" * 32, None, key))
 

@@ -35,7 +35,7 @@ class Answer(Struct, frozen=True):
         """Return it as canonical bytes, with the HMAC of its inputs."""
         entry = self.entry
         asked = Asked(entry.caller.request, entry.caller.identity, 1_000, entry.batch, entry.predictions)
-        made = self.keeper.entry(asked, [row.cells for row in entry.rows])
+        made = self.keeper.entry(asked, entry.rows)
         if not isinstance(made, bytes):
             raise TypeError("an HMAC does not wait for its position")
         return made

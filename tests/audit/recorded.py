@@ -113,7 +113,7 @@ async def _life(audit: Audit, here: opening.Surroundings, stdout: Path, start: i
 def _entry(request: str, caller: str | None, patients: Sequence[dict[str, Any]]) -> Entry:
     rows = compile_inputs(INPUTS).rows(patients)
     answers = [_answer(patient) for patient in patients]
-    return Entry(Caller(request, caller), rows, tuple(answers), 0.00125, len(rows))
+    return Entry(Caller(request, caller), [row.cells for row in rows], tuple(answers), 0.00125, len(rows))
 
 
 def _answer(patient: dict[str, Any]) -> Prediction:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from bedside_runtime import golden
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.batching import Answered, Asking
-from bedside_runtime.contract import Contract, Scalar
+from bedside_runtime.contract import Contract, Row, Scalar
 from bedside_runtime.errors import Overloaded
 from bedside_runtime.inputs import Flag, ValidRow
 from bedside_runtime.outputs import band_of
@@ -45,14 +45,14 @@ class Entry(Struct, frozen=True):
 
     Attributes:
         caller: Who asked.
-        rows: What was asked.
+        rows: What was asked, in declared units.
         predictions: What is answered, one a row.
         seconds: How long the model's call took that answered it.
         batch: How many rows that call answered, those of other requests included.
     """
 
     caller: Caller
-    rows: Sequence[ValidRow]
+    rows: Sequence[Row]
     predictions: Sequence[Prediction]
     seconds: float
     batch: int
@@ -162,14 +162,15 @@ class PredictionService:
         self.in_flight += 1
         try:
             own = time.monotonic() + self._patience
-            answered = self._asking.predict([row.cells for row in rows], min(own, deadline))
+            cells = [row.cells for row in rows]
+            answered = self._asking.predict(cells, min(own, deadline))
             if not isinstance(answered, Answered):
                 answered = await answered
             band_of = self._band_of
             predictions = tuple(
                 [Prediction(raw, band_of(raw), row.flags) for row, raw in zip(rows, answered.values, strict=True)]
             )
-            recorded = self.recorder.record(Entry(caller, rows, predictions, answered.seconds, answered.batch))
+            recorded = self.recorder.record(Entry(caller, cells, predictions, answered.seconds, answered.batch))
             if recorded is not None:
                 await recorded
         finally:

@@ -18,11 +18,18 @@ from contracts import INPUTS
 
 PATIENT = {"age": 101, "temperature": 37.2, "lactate": None, "admission": "Emergency", "ventilated": False}
 ROWS = compile_inputs(INPUTS).rows([PATIENT])
+CELLS = [row.cells for row in ROWS]
 KEEPER = KeepsHmac([item.name for item in INPUTS], RELEASE, None, bytes(32))
 
 
 def entry(request: str) -> Entry:
-    return Entry(Caller(request, "ward-3"), ROWS, (Prediction(0.125, "elevated", ROWS[0].flags),), 0.001, 1)
+    return Entry(
+        Caller(request, "ward-3"),
+        CELLS,
+        (Prediction(0.125, "elevated", ROWS[0].flags),),
+        0.001,
+        1,
+    )
 
 
 def run(
@@ -122,7 +129,9 @@ def test_refusals_and_changes_are_recorded() -> None:
 
 def test_an_answer_too_large_for_a_record_is_refused_and_the_log_lives_on() -> None:
     disk = SimulatedDisk()
-    many = Entry(Caller("r-1"), ROWS * 40_000, (Prediction(0.125, "elevated", ROWS[0].flags),) * 40_000, 0.001, 40_000)
+    many = Entry(
+        Caller("r-1"), CELLS * 40_000, (Prediction(0.125, "elevated", ROWS[0].flags),) * 40_000, 0.001, 40_000
+    )
 
     async def scenario(recorder: AuditRecorder) -> None:
         with pytest.raises(RecordTooLarge):

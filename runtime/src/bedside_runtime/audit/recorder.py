@@ -78,7 +78,7 @@ class AuditRecorder:
         caller = entry.caller
         micros = round(entry.seconds * 1e6)
         asked = Asked(caller.request, caller.identity, micros, entry.batch, entry.predictions)
-        made = self._keeper.entry(asked, [row.cells for row in entry.rows])
+        made = self._keeper.entry(asked, entry.rows)
         if isinstance(made, bytes) and len(made) > MAX_BODY:
             raise RecordTooLarge("the answer does not fit into one record")
         waiting = self._hand_in(made)
