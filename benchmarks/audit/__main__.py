@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bedside import wiring
+from bedside.locking.environments import EnvironmentCache
 from bedside.stages import audit_keys, package
 from bedside.stages import serve as serving_stage
 from bedside_runtime import golden, service
@@ -74,7 +75,7 @@ class _Bench:
         return found
 
     def _ready(self, grown: Path) -> Mapping[str, Sequence[float]]:
-        environments = wiring.tools().environments
+        environments = EnvironmentCache(wiring.tools().uv, self._work / "locked")  # of the benchmark's own interpreter
         words = serving_stage.command(self._release, environments=environments, port=0, admin_port=0)
         logs = {"none yet": self._work / "none", "the large one": grown.parent}
         found: dict[str, list[float]] = {name: [] for name in logs}

@@ -129,9 +129,7 @@ def test_refusals_and_changes_are_recorded() -> None:
 
 def test_an_answer_too_large_for_a_record_is_refused_and_the_log_lives_on() -> None:
     disk = SimulatedDisk()
-    many = Entry(
-        Caller("r-1"), CELLS * 40_000, (Prediction(0.125, "elevated", ROWS[0].flags),) * 40_000, 0.001, 40_000
-    )
+    many = Entry(Caller("r-1"), CELLS * 40_000, (Prediction(0.125, "elevated", ROWS[0].flags),) * 40_000, 0.001, 40_000)
 
     async def scenario(recorder: AuditRecorder) -> None:
         with pytest.raises(RecordTooLarge):
