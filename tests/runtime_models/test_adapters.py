@@ -245,6 +245,13 @@ def test_a_skops_file_with_a_foreign_type_is_refused(tmp_path: Path) -> None:
         asked(tmp_path / "m.skops", "sklearn", NUMBERS, PROBABILITY)
 
 
+@pytest.mark.parametrize("function", [np.load, np.random._pickle.__bit_generator_ctor])
+def test_a_skops_file_keeps_no_function_but_a_calculation(tmp_path: Path, function: Any) -> None:
+    skops.dump(make_pipeline(FunctionTransformer(function), LogisticRegression()), tmp_path / "m.skops")
+    with pytest.raises(ForbiddenGlobal, match="has no need of it"):
+        asked(tmp_path / "m.skops", "sklearn", NUMBERS, PROBABILITY)
+
+
 @pytest.mark.parametrize(
     ("name", "framework"),
     [
