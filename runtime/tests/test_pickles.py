@@ -136,7 +136,23 @@ def test_an_object_takes_its_state_once() -> None:
     made = b"ccopyreg\n_reconstructor\n(ccollections\nOrderedDict\ncbuiltins\nobject\nNtR"
     assert pickles.record(made + b"(dVa\nI1\nsb.").globals
     with pytest.raises(ForbiddenGlobal, match="takes no more"):
-        pickles.record(made + b"(dV__setstate__\ncbuiltins\nlist\nsbVpath\nb.")
+        pickles.record(made + b"(dVa\ncbuiltins\nlist\nsbVpath\nb.")
+
+
+def test_an_object_is_given_no_attribute_that_python_obeys() -> None:
+    made = b"ccopyreg\n_reconstructor\n(ccollections\nOrderedDict\ncbuiltins\nobject\nNtR"
+    with pytest.raises(ForbiddenGlobal, match="the attribute __setstate__"):
+        pickles.record(made + b"(dV__setstate__\ncbuiltins\nlist\nsb.")
+    with pytest.raises(ForbiddenGlobal, match="makes up the name"):
+        pickles.record(made + b"(dcbuiltins\nstr\n(V__setstate__\ntRI1\nsb.")
+    with pytest.raises(ForbiddenGlobal, match="a state of another kind"):
+        pickles.record(made + b"cbuiltins\ndict\n((l(Va\nI1\ntatRb.")
+
+
+@pytest.mark.parametrize("size", [3 * 1024 * 1024 + 1, 64 * 1024])
+def test_zlib_is_read_to_its_end_whatever_it_shrinks_to(size: int) -> None:
+    for data in (bytes(size), os.urandom(size)):
+        assert compression.decompressed(zlib.compress(data)) == data
 
 
 def test_what_rebuilds_an_object_starts_from_a_type_of_pythons_own() -> None:

@@ -17,6 +17,7 @@ RATIO = 100
 """How many times its own size a larger file may grow to. Trees and coefficients shrink to a fifth or a tenth."""
 
 _CHUNK = 1024 * 1024
+_TAKEN = 64 * 1024
 _SAVE_AGAIN = "Save the model again; compare the file's size with where it was made."
 
 
@@ -28,15 +29,17 @@ class _Zlib:
     """A zlib stream that is read in pieces, as the standard library's other three are."""
 
     def __init__(self, file: io.BytesIO) -> None:
-        self._rest, self._inflate = file.getvalue(), zlib.decompressobj()
+        self._file, self._inflate = file, zlib.decompressobj()
 
     def read(self, size: int, /) -> bytes:
         """Return at most ``size`` bytes; none at the stream's end."""
-        data = self._inflate.decompress(self._rest, size)
-        self._rest = self._inflate.unconsumed_tail
-        if not data and not self._inflate.eof:
-            raise EOFError
-        return data
+        while not self._inflate.eof:
+            taken = self._inflate.unconsumed_tail or self._file.read(_TAKEN)  # the tail is copied with every call
+            if data := self._inflate.decompress(taken, size):
+                return data
+            if not taken:
+                raise EOFError
+        return b""
 
 
 _STREAMS: tuple[tuple[bytes, Callable[[io.BytesIO], _Stream]], ...] = (

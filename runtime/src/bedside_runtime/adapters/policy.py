@@ -63,6 +63,7 @@ class Use(Struct, frozen=True):
         called: Call it, with arguments.
         filled: Give its objects items.
         slots: Set its objects' attributes one by one, which may run a property's setter.
+        attributes: Give its objects attributes, and no state of another kind.
     """
 
     kept: bool = False
@@ -70,9 +71,13 @@ class Use(Struct, frozen=True):
     called: bool = False
     filled: bool = False
     slots: bool = False
+    attributes: bool = False
 
 
-_ANYTHING = Use(kept=True, made=True, called=True, filled=True, slots=True)
+ANYTHING = Use(kept=True, made=True, called=True, filled=True, slots=True)
+"""What the author's own modules are for."""
+
+_DTYPE = Global(module="numpy", name="dtype")
 
 
 def admit(found: Global, author: frozenset[str]) -> Use:
@@ -88,7 +93,7 @@ def admit(found: Global, author: frozenset[str]) -> Use:
     if not all(part.isidentifier() for part in found.module.split(".")) or not found.name.isidentifier():
         raise refused(found, "names inside names are refused")
     if found.module in author:
-        return _ANYTHING
+        return ANYTHING
     if found == JOBLIB_ARRAY:
         return Use(made=True)
     if found.module in {"__main__", "__mp_main__"}:
@@ -139,6 +144,8 @@ def _of_library(found: Global) -> Use:
         raise refused(found, "a fitted model has no need of it")
     value = resolved(found)
     use = _use(value, LIBRARIES.get(top, Library()))
+    if use is not None and found != _DTYPE and _is_followed(value):
+        use = Use(kept=True)
     if use is None:
         raise refused(found, "a fitted model has no need of it")
     return use
@@ -152,9 +159,17 @@ def _use(value: Any, library: Library) -> Use | None:  # noqa: ANN401 - a class,
         return Use(kept=True, made=True, called=True)
     if issubclass(value, _named(library.native)):
         return Use(made=True, called=True, slots=slots)
-    if _is_estimator(value) or _is_one_of(value, _named(library.states)):
+    if _is_estimator(value):
+        return Use(made=True, filled=filled, slots=slots, attributes=True)
+    if _is_one_of(value, _named(library.states)):
         return Use(made=True, filled=filled, slots=slots)
     return None
+
+
+def _is_followed(value: object) -> bool:
+    """Say whether ``value`` makes what only ``numpy.dtype`` may, or hands back the very object that it is given."""
+    followed = _named(("numpy.dtype", "numpy.object_"))
+    return isinstance(value, type) and issubclass(value, followed)
 
 
 def _is_one_of(value: type, states: tuple[type, ...]) -> bool:

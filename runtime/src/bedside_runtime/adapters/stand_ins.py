@@ -4,7 +4,9 @@ A stand-in does to the stream what the real object would, and refuses what would
 ``policy`` does not grant, a second state, items for what is no container.
 """
 
+import math
 import pickle
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -18,6 +20,7 @@ class Notes:
 
     def __init__(self, author: frozenset[str]) -> None:
         self.author = author
+        self.steps = 0  # what was made or filled, dtypes and bytes aside
         self.globals: set[Global] = set()
         self.versions: set[str] = set()
 
@@ -29,6 +32,8 @@ class Inert:
         self.name = name
         self.holds = [*holds]
         self.__finished = False
+        if name.found not in _STEPS_OF_NONE:
+            name.notes.steps += 1
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
         """Refuse: what the file made is the file's, and so would be what runs."""
@@ -38,12 +43,45 @@ class Inert:
         # Its own __setstate__ could by now stand in its state, and would then be called with the next one.
         self.__hold(state, may=not self.__finished)
         self.__finished = True
-        if isinstance(state, tuple) and len(state) == 2 and state[1] and not self.name.use.slots:
-            raise policy.refused(self.name.found, "the file sets attributes that may run code")
+        self.__look_at(state)
         for part in state if isinstance(state, tuple) else (state,):
             version = part.get("_sklearn_version") if isinstance(part, dict) else None
             if isinstance(version, str):
                 self.name.notes.versions.add(version)
+
+    def __look_at(self, state: object) -> None:
+        """Refuse a state that gives the object more than attributes of its own."""
+        use, found = self.name.use, self.name.found
+        parts = state if isinstance(state, tuple) else (state,)
+        if len(parts) == 2 and parts[1] and not use.slots:
+            raise policy.refused(found, "the file sets attributes that may run code")
+        if use == policy.ANYTHING:
+            return
+        kinds: tuple[type, ...] = (dict,) if use.attributes else (dict, tuple)
+        plain = len(parts) != 2 or use.slots or isinstance(parts[0], dict | None)
+        if not isinstance(state, kinds) or not plain:  # what a call makes of its arguments is not seen here
+            raise policy.refused(found, "the file gives it a state of another kind")
+        if found == _PARTIAL and parts[3:] != (None,):
+            raise policy.refused(found, "the file gives it attributes")
+        for part in parts:
+            for attribute in part if isinstance(part, dict) else ():
+                self.__look_at_name(attribute)
+
+    def __look_at_name(self, attribute: object) -> None:
+        """Refuse an attribute that Python or NumPy would ask for and obey, such as ``__array_interface__``."""
+        if isinstance(attribute, Inert):
+            raise policy.refused(self.name.found, "the file makes up the name of an attribute")
+        if isinstance(attribute, str) and attribute.startswith("__") and attribute.endswith("__"):
+            raise policy.refused(self.name.found, f"the file gives it the attribute {attribute}")
+
+    def begin(self, state: object) -> None:
+        """Take what a built-in base is made from, as a dictionary."""
+        if self.name.use.filled and not self.name.use.called:  # a Bunch: its items are its attributes
+            if not isinstance(state, dict | None):
+                raise policy.refused(self.name.found, "the file gives it a state of another kind")
+            for key in state or ():
+                self.__look_at_name(key)
+        self.holds.append(state)
 
     def append(self, item: object) -> None:
         """Take an item, as a list, a deque and a set do."""
@@ -59,11 +97,14 @@ class Inert:
     update = extend
 
     def __setitem__(self, key: object, value: object) -> None:
+        if not self.name.use.called:  # a Bunch: its items are its attributes
+            self.__look_at_name(key)
         self.extend((key, value))
 
     def __hold(self, part: object, *, may: bool) -> None:
         if not may:
             raise policy.refused(self.name.found, "the file changes an object that takes no more")
+        self.name.notes.steps += 1
         self.holds.append(part)
 
 
@@ -85,25 +126,62 @@ class Array:
 
 
 class Dtype(Inert):
-    """Stands for ``numpy.dtype``; remembers only how many bytes an element takes."""
+    """Stands for ``numpy.dtype``; knows how many bytes an element takes, and whether it is an object.
+
+    NumPy believes what a dtype's state says: with wrong flags or offsets, bytes of the file would be pointers.
+    """
 
     itemsize, hasobject = 0, False
 
-    def describe(self, text: object) -> None:
+    def describe(self, arguments: tuple[object, ...]) -> None:
         """Take the description that the file gives, such as ``f8``.
 
         Raises:
             UnpicklingError: It is none.
         """
-        if not isinstance(text, str) or not text[1:].isdigit():
+        text = arguments[0] if arguments else None
+        if not isinstance(text, str) or not _DTYPE_TEXT.fullmatch(text):
             raise pickle.UnpicklingError("a dtype is of no known kind")
         self.itemsize = int(text[1:]) * (4 if text[0] == "U" else 1)
         self.hasobject = text[0] == "O"
+        self._kind = text[0]
+        self._made = self.name.notes.steps
+        self._takes_state = arguments[1:] == (False, True)  # else it may be one that all of NumPy shares
 
     def __setstate__(self, state: object) -> None:
-        # NumPy's own state of a structured dtype ends with its flags; bit 0 says that it holds objects.
-        if isinstance(state, tuple) and len(state) > 7 and isinstance(state[7], int):
-            self.hasobject = self.hasobject or bool(state[7] & 1)
+        # Once, and before anything else has it: arrays would be read anew with the new one.
+        if not self._takes_state or self._made != self.name.notes.steps:
+            raise policy.refused(self.name.found, "the file changes an object that takes no more")
+        self._takes_state = False
+        match state:
+            case (3 | 4, str(), part, names, fields, int() as size, int(), int() as flags, *metadata):
+                self.holds += metadata
+            case _:
+                raise pickle.UnpicklingError("a dtype is of no known kind")
+        sized = size == self.itemsize if self._kind in "SUV" else True
+        flagged = flags == _OBJECT_FLAGS if self.hasobject else not flags & _HOLDS_OBJECTS
+        parts = part is names is fields is None or (self._kind == "V" and self._fit(part, names, fields))
+        if not (sized and flagged and parts):
+            raise pickle.UnpicklingError("a dtype is of no known kind")
+
+    def _fit(self, part: object, names: object, fields: object) -> bool:
+        """Say whether the parts of a compound lie in it. Those that hold objects are refused: no model has any."""
+        match part, names, fields:
+            case (Dtype() as base, tuple() | int() as shape), None, None:
+                shape = shape if isinstance(shape, tuple) else (shape,)
+                counts = all(type(count) is int and count >= 0 for count in shape)
+                return counts and not base.hasobject and base.itemsize * math.prod(shape) == self.itemsize
+            case None, tuple(), dict():
+                return {*names} <= {*fields} and all(map(self._has_room, fields.keys(), fields.values()))
+            case _:
+                return False
+
+    def _has_room(self, name: object, field: object) -> bool:
+        match name, field:
+            case str(), (Dtype(hasobject=False) as part, int() as offset, *_):
+                return 0 <= offset <= self.itemsize - part.itemsize
+            case _:
+                return False
 
 
 class Name:
@@ -136,7 +214,7 @@ class Name:
         if self.found != _DTYPE:
             return Inert(self, [*arguments, named])
         dtype = Dtype(self, arguments)
-        dtype.describe(arguments[0] if arguments else None)
+        dtype.describe(arguments)
         return dtype
 
     # The stream's NEWOBJ asks a class for its ``__new__``; a stand-in is an instance, so this is found first.
@@ -169,6 +247,12 @@ _RECONSTRUCTOR = Global(module="copyreg", name="_reconstructor")
 _PARTIAL = Global(module="functools", name="partial")
 _DTYPE = Global(module="numpy", name="dtype")
 _BIT_GENERATOR = Global(module="numpy.random._pickle", name="__bit_generator_ctor")
+_ENCODE = Global(module="_codecs", name="encode")
+_STEPS_OF_NONE = {_DTYPE, _ENCODE}
+
+_DTYPE_TEXT = re.compile("[biufcmMOSUV][0-9]+")
+_OBJECT_FLAGS, _HOLDS_OBJECTS = 63, 7
+"""NumPy's flags of ``object``, and those of them that make pointers of an array's bytes."""
 
 
 def _rebuilt(name: Name, arguments: tuple[object, ...], named: dict[str, object]) -> Inert:
@@ -184,7 +268,7 @@ def _reconstructed(name: Name, *arguments: object) -> object:
         case Name() as kind, Name(found=Global(module="builtins")), state:
             made = kind.made()
             if isinstance(made, Inert):
-                made.holds.append(state)
+                made.begin(state)
             return made
         case _:
             raise policy.refused(name.found, "the file calls it with what it must not be given")
@@ -197,6 +281,17 @@ def _only_classes(arguments: tuple[object, ...]) -> bool:
 def _encodes_bytes(arguments: tuple[object, ...]) -> bool:
     """Accept the one encoding that old protocols write bytes with: others are modules, imported by their name."""
     return len(arguments) == 2 and isinstance(arguments[0], str) and arguments[1] in {"latin1", "latin-1"}
+
+
+def _scalar(arguments: tuple[object, ...]) -> bool:
+    """Accept bytes of a number or text; of an object, it would be the very object that it is given."""
+    match arguments:
+        case Dtype(hasobject=False), bytes():
+            return True
+        case Dtype(hasobject=False), Inert(name=name):
+            return name.found == _ENCODE
+        case _:
+            return False
 
 
 def _calculates(arguments: tuple[object, ...]) -> bool:
@@ -226,6 +321,7 @@ _ARGUMENTS: Mapping[str, Callable[[tuple[object, ...]], bool]] = MappingProxyTyp
     {
         "encode": _encodes_bytes,
         "partial": _calculates,
+        "scalar": _scalar,
         "__bit_generator_ctor": _bit_generator,
         "__generator_ctor": _generator,
         "__randomstate_ctor": _generator,
