@@ -101,9 +101,11 @@ class Inline:
         if started > deadline:
             raise DeadlineExceeded("the deadline passed before the model was asked")
         values = self._at_once(rows)
-        if values is None and self._beside is not None:
-            return self._beside.predict(rows, deadline)
-        return _answered(values or (), rows, time.monotonic() - started)
+        if values is not None:
+            return _answered(values, rows, time.monotonic() - started)
+        if self._beside is None:
+            raise AssertionError("only an engine with a thread beside it leaves rows to the model")
+        return self._beside.predict(rows, deadline)
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """See ``Asking``."""

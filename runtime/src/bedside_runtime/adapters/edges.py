@@ -61,11 +61,9 @@ class AtEdges:
 
     def _told(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
         """Return what the engine answers; ``None`` where the model itself has to be asked."""
-        cuts = self._cuts
-        told = [
-            None if value is None or (not isinstance(value, str) and bisect_right(cuts, value) % 2) else value
-            for value in self._computes(rows)
-        ]
+        told, cuts = self._computes(rows), self._cuts
+        if cuts:  # of bands, and so of numbers
+            told = [None if value is None or bisect_right(cuts, value) % 2 else value for value in told]
         if not self._drawn:
             return told
         return [None if self._is_beyond(row) else value for row, value in zip(rows, told, strict=True)]

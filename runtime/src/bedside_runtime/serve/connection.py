@@ -54,9 +54,33 @@ request long before."""
 
 
 class Connection(HttpToolsProtocol):
-    """See the module. One instance a connection."""
+    """See the module. One instance a connection.
 
-    wall: ClassVar[Wall]
+    What is ours stands in slots: of a class with more than thirty attributes in its dictionary CPython 3.11 keeps no
+    common layout, and looks up anew what it would find at once.
+    """
+
+    __slots__ = (
+        "_at_once",
+        "_declines",
+        "_ended",
+        "_expires",
+        "_grew",
+        "_has_turn",
+        "_held",
+        "_in_head",
+        "_in_message",
+        "_piece",
+        "_reads_until",
+        "_refused",
+        "_shown",
+        "_thrown_away",
+        "_timed",
+        "_unparsed",
+        "wall",
+    )
+
+    _of_port: ClassVar[Wall]
     cycle: Any  # uvicorn's cycle, an `Exchange`, or None before the first request
     pipeline: Any  # of them, those that wait for their turn
 
@@ -68,6 +92,7 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.wall = self._of_port
         self._read_anew()
         self._declines = False  # another protocol, offered by the head that has just ended
         self._in_head = False
@@ -281,10 +306,10 @@ class Connection(HttpToolsProtocol):
             if len(exchange.body) > self.wall.limits.max_body:  # that the application has not read
                 self._refused = bodies.too_large(self.wall.limits.max_body)
             return
-        exchange.length += len(body)
+        exchange.length = length = exchange.length + len(body)
         if exchange.problem is None:  # else nothing of it is kept
             exchange.body.append(body)
-        if exchange.length > self.wall.limits.max_body:
+        if length > self.wall.limits.max_body:
             self._refused = bodies.too_large(self.wall.limits.max_body)
 
     def on_message_complete(self) -> None:
@@ -481,4 +506,4 @@ class Connection(HttpToolsProtocol):
 
 def protocol(wall: Wall) -> type[Connection]:
     """Return the class that uvicorn makes one of for every connection of a port."""
-    return type("Connection", (Connection,), {"wall": wall})
+    return type("Connection", (Connection,), {"_of_port": wall})
