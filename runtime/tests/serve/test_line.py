@@ -178,6 +178,23 @@ def test_documents_are_answered_one_after_the_other_with_a_rest_between_them() -
     run(main())
 
 
+def test_who_has_gone_away_makes_nobody_wait_and_is_recorded_where_that_is_due() -> None:
+    async def main() -> None:
+        port = Port()
+        posted = b"POST /nowhere HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n"
+        for asked in [DOCUMENT, posted, *[DOCUMENT + DOCUMENT] * MANY]:
+            connection, wire = port.connection()
+            connection.data_received(asked)
+            wire.closed = True
+            connection.connection_lost(None)
+        staying, _ = port.connection()
+        staying.data_received(DOCUMENT.replace(b"openapi.json", b"model"))
+        await port.answered(2)
+        assert port.paths == ["/nowhere", "/model"]
+
+    run(main())
+
+
 @pytest.mark.parametrize("asked", [PREDICTION, PROBE], ids=["prediction", "probe"])
 def test_predictions_and_probes_are_answered_before_documents_that_wait(asked: bytes) -> None:
     async def main() -> None:

@@ -379,7 +379,7 @@ class Connection(HttpToolsProtocol):
         if self._at_once:
             self.loop.call_soon(self._take_turn)
         else:
-            self.wall.line.join(self._take_turn)
+            self.wall.line.join(self._take_turn, lambda: self not in self.connections)
 
     def _queue(self, exchange: Exchange) -> None:
         """Answer ``exchange`` now, or after those before it."""
@@ -447,7 +447,13 @@ class Connection(HttpToolsProtocol):
         if isinstance(cycle, Exchange) or is_probe(cycle.scope["method"].encode(), cycle.scope["raw_path"]):
             start()
         else:
-            self.wall.line.join(start)
+            self.wall.line.join(start, partial(self._is_for_nobody, cycle.scope))
+
+    def _is_for_nobody(self, scope: Any) -> bool:  # noqa: ANN401 - as uvicorn has it
+        """Say whether the client has gone, and nothing about what it asked is to be recorded."""
+        decision = scope[DECISION]
+        lets_in = isinstance(decision, Verdict) and decision.refusal is None
+        return self not in self.connections and lets_in and scope["method"] != "POST"
 
     # -- ends
 

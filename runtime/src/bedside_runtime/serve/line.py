@@ -22,19 +22,25 @@ class Line:
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[tuple[Callable[[], None], Callable[[], bool]]] = deque()
         self.moves = False
 
-    def join(self, step: Callable[[], None]) -> None:
-        """Call ``step`` when all that wait already have been called; never at once."""
-        self._waiting.append(step)
+    def join(self, step: Callable[[], None], is_for_nobody: Callable[[], bool] = lambda: False) -> None:
+        """Call ``step`` when all that wait already have been called; never at once.
+
+        One that is for nobody when its turn comes is left out, and takes no time: who connects, asks and goes away,
+        again and again, makes nobody wait.
+        """
+        self._waiting.append((step, is_for_nobody))
         if not self.moves:
             self.moves = True
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        if self._waiting:
-            asyncio.get_running_loop().call_later(REST_SECONDS, self._next)
-            self._waiting.popleft()()
-        else:
-            self.moves = False
+        while self._waiting:
+            step, is_for_nobody = self._waiting.popleft()
+            if not is_for_nobody():
+                asyncio.get_running_loop().call_later(REST_SECONDS, self._next)
+                step()
+                return
+        self.moves = False
