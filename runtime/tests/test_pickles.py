@@ -132,6 +132,12 @@ def test_a_class_is_not_changed_by_the_file(state: str) -> None:
         pickles.load(data, [Global(module="collections", name="OrderedDict")])
 
 
+@pytest.mark.parametrize("data", [b"cdecimal\nDecimal\n(Vx\ntR.", b"cfractions\nFraction\n(I1\nI0\ntR."])
+def test_a_number_that_is_none_is_a_damaged_file(data: bytes) -> None:
+    with pytest.raises(ModelMismatch, match="cannot be read as a pickle"):
+        pickles.load(data, pickles.record_globals(data))
+
+
 def test_an_object_takes_its_state_once() -> None:
     made = b"ccopyreg\n_reconstructor\n(ccollections\nOrderedDict\ncbuiltins\nobject\nNtR"
     assert pickles.record(made + b"(dVa\nI1\nsb.").globals

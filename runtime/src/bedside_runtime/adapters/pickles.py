@@ -24,6 +24,7 @@ from bedside_runtime.errors import ForbiddenGlobal, ModelMismatch
 
 _GARBLED = (
     pickle.UnpicklingError,
+    ArithmeticError,
     AssertionError,
     AttributeError,
     BufferError,
@@ -32,7 +33,6 @@ _GARBLED = (
     LookupError,
     MemoryError,
     NotImplementedError,
-    OverflowError,
     RecursionError,
     TypeError,
     ValueError,
