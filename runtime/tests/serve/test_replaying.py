@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,29 @@ def test_a_server_that_refuses_its_release_is_named_with_its_reason(release: Pat
 
     with serving(refuse) as server, pytest.raises(NeverReady, match="refuses its release: integrity"):
         replaying.replay(release, server.port)
+
+
+def test_a_server_is_waited_for_until_the_last_of_its_workers_has_started(release: Path) -> None:
+    class OneOfTwo(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            ready = {"status": "ready", "reason": "ready", "ready": True}
+            said = json.dumps(ready if self.path == "/readyz" else {"status": "ready", "reason": "verifying"}).encode()
+            self.send_response(200 if self.path == "/readyz" else 503)
+            self.send_header("content-length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), OneOfTwo) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(NeverReady, match="not ready in time: verifying"):
+                replaying.replay(release, server.server_port, within=0.5)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_server_that_is_not_there_is_waited_for_and_no_longer(release: Path, unused_port: int) -> None:

@@ -94,11 +94,12 @@ def _until_ready(port: int, deadline: float) -> None:
         try:
             with closing(http.client.HTTPConnection(HOST, port, timeout=_TIMEOUT)) as connection:
                 said = _ask(connection, "GET", "/readyz", anyway=True)
+                began = _ask(connection, "GET", "/startupz", anyway=True)
         except OSError:  # not listening yet
             time.sleep(_POLL)
             continue
-        reason = said["reason"]
-        if said.get("ready") is True:
+        reason = said["reason"] if said.get("ready") is not True else began["reason"]
+        if reason == "started":  # of several workers one may be ready long before the last has started
             return
         if said.get("status") == "failed":
             raise NeverReady(f"the server refuses its release: {reason}")
