@@ -30,6 +30,7 @@ from bedside_runtime.serve.wall import Wall
 DOCUMENT = b"GET /openapi.json HTTP/1.1\r\nhost: h\r\n\r\n"
 PROBE = b"GET /livez HTTP/1.1\r\nhost: h\r\n\r\n"
 PREDICTION = b"POST /predict HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n{}"
+LARGE = b"POST /predict HTTP/1.1\r\nhost: h\r\ncontent-length: 5000\r\n\r\n" + b" " * 5000
 MANY = 20
 
 
@@ -227,6 +228,24 @@ def test_who_asked_for_a_document_is_not_even_parsed_before_the_others_had_their
         await port.answered(MANY + 2)
         assert wire.reads
         assert len(port.asked) == MANY + 2
+
+    run(main())
+
+
+@pytest.mark.parametrize("asked", [PREDICTION, PROBE, LARGE], ids=["prediction", "probe", "large prediction"])
+def test_who_asked_for_a_document_is_answered_what_is_urgent_before_others_had_their_turn(asked: bytes) -> None:
+    async def main() -> None:
+        port = Port()
+        connection, wire = port.connection()
+        connection.data_received(DOCUMENT)
+        await port.answered(1)
+        wire.written.clear()
+        for other, _ in [port.connection() for _ in range(MANY)]:
+            other.data_received(DOCUMENT)
+        connection.data_received(asked)
+        await port.turns(8)
+        assert wire.written
+        assert port.paths.count("/openapi.json") <= 8
 
     run(main())
 

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bedside_runtime.serve import bodies, eager, heads, predicting
 from bedside_runtime.serve.auth.certificates import Peer, peer
-from bedside_runtime.serve.auth.gate import is_probe
+from bedside_runtime.serve.auth.gate import PROBES, is_probe
 from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
 from bedside_runtime.serve.exchange import Exchange
 from bedside_runtime.serve.heads import MAX_HEAD
@@ -42,6 +42,9 @@ requests at once takes turns with everybody else; a large body is read on."""
 
 _UNREAD: Final = 16 * 1024
 """Bytes beyond what the kernel keeps that a client may leave unread before nothing more is answered."""
+
+_URGENT: Final = (b"POST ", *(b"GET " + path for path in sorted(PROBES)))
+"""How predictions and probes begin, and hardly anything else; only an order rests on it."""
 
 _NOTHING: Final = memoryview(b"")
 
@@ -130,6 +133,9 @@ class Connection(HttpToolsProtocol):
             self._throw_away(len(data))
         elif not self._held and len(data) <= self._at_once:
             self._parse(data)
+        elif not self._at_once and self._looks_urgent(data):
+            self._at_once = _AT_ONCE
+            self.data_received(data)
         else:
             self._held = memoryview(bytes(self._held) + data)
             if not self._at_once:
@@ -137,6 +143,11 @@ class Connection(HttpToolsProtocol):
                 self._await_turn()
             elif not self._has_turn and not self.flow.read_paused:
                 self._take_turn()
+
+    def _looks_urgent(self, data: bytes) -> bool:
+        """Guess whether a prediction or a probe begins here: it does not wait because the last request was another."""
+        waits = self._held or self._in_message or not self.cycle.response_complete
+        return not waits and data.startswith(_URGENT)
 
     def _take_turn(self) -> None:
         """Parse what is held, piece by piece, until a request has ended; what is left waits for another turn."""
