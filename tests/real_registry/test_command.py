@@ -21,7 +21,10 @@ from bedside.image.authentication import Password
 from bedside.image.layout import Layout
 from bedside.image.reference import Digest
 
-BEDSIDE = (sys.executable, "-c", "from bedside.cli.main import main; main()")
+COMMAND = (  # a suite that runs in the background of a shell ignores SIGINT, and hands that down
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from bedside.cli.main import main; main()"
+)
+BEDSIDE = (sys.executable, "-c", COMMAND)
 
 
 @pytest.fixture(autouse=True)
