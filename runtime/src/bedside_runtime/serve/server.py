@@ -28,6 +28,7 @@ from bedside_runtime.serve.auth.guard import Guard
 from bedside_runtime.serve.connection import SWEEP_SECONDS, Connection
 from bedside_runtime.serve.entrance import Entrance, Server
 from bedside_runtime.serve.lifecycle import Lifecycle, State
+from bedside_runtime.serve.line import REST_SECONDS
 from bedside_runtime.serve.logs import EventLog, silence_server
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Loaded, Predictions
@@ -47,7 +48,7 @@ _GARBAGE = 20_000
 """Objects that are made, and not gone again, before cycles among them are looked for."""
 
 _SWEPT = 8
-"""Connections that are asked in one turn of the loop: to end hundreds at once would hold up every answer."""
+"""Connections that are asked between two rests of the loop: to end hundreds at once would hold up every answer."""
 
 _FORCED = 1
 """Exit code of a process that was ended before it had finished."""
@@ -324,7 +325,7 @@ async def _sweep(servers: list[Server]) -> None:
         for server in servers:
             for number, connection in enumerate(list(server.server_state.connections)):
                 if number % _SWEPT == 0:
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(REST_SECONDS)
                 if isinstance(connection, Connection):
                     connection.sweep(now)
 
