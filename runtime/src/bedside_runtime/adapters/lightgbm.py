@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bedside_runtime.adapters import boosters, estimators, lightgbm_trees
+from bedside_runtime.adapters import boosters, estimators, lightgbm_text, lightgbm_trees
 from bedside_runtime.adapters.boosters import Kind
 from bedside_runtime.adapters.columns import Columns, Layout
 from bedside_runtime.adapters.opened import Ask
@@ -25,6 +25,7 @@ class Model:
         library = _library()
         text = _text(data)
         try:
+            lightgbm_text.require_whole(text)
             self._booster = library.Booster(model_str=text)
         except (library.basic.LightGBMError, ValueError):
             raise ModelMismatch("the model file cannot be read by lightgbm", remedy=_CUT_OFF) from None

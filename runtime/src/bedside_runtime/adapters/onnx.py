@@ -190,6 +190,8 @@ def _session(data: bytes) -> Any:  # noqa: ANN401 - a class without types
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except (state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.InvalidArgument, state.RuntimeException):
         why = "cannot be read as ONNX"
+    except UnicodeDecodeError:  # a name of the graph, or the library's message with such a name in it
+        why = "holds a name that is no text"
     except (state.NotImplemented, state.NoSuchFile):
         why = "uses an operator that onnxruntime does not have"
     raise ModelMismatch(f"the model file {why}", remedy="Export it again with all its data and standard operators.")

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NoReturn
 
 from msgspec import Struct
 
-from bedside_runtime.adapters import policy, stand_ins
+from bedside_runtime.adapters import handles, policy, stand_ins
 from bedside_runtime.adapters.compression import decompressed
 from bedside_runtime.adapters.stand_ins import Array, Dtype, Inert, Name, Notes
 from bedside_runtime.contract import Global
@@ -147,7 +147,7 @@ class _Reader(pickle._Unpickler):  # the pure-Python one: its steps can be repla
     def load_build(self) -> None:
         if id(self.stack[-2]) in self.named:
             raise ForbiddenGlobal("the model changes a class or a function of the program that loads it")
-        _BUILD(self)
+        handles.built(lambda: _BUILD(self), self.stack[-2], self.stack[-1])
         top = self.stack[-1]
         if isinstance(top, Array):
             self.stack[-1] = self.read_array(top)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from bedside_runtime.adapters import boosters, estimators, xgboost_trees
+from bedside_runtime.adapters import boosters, estimators, xgboost_file, xgboost_trees
 from bedside_runtime.adapters.boosters import Kind
 from bedside_runtime.adapters.columns import Columns, Layout
 from bedside_runtime.adapters.opened import Ask, Facts
@@ -52,13 +52,14 @@ class Model:
         library = _library()
         self._booster = library.Booster()
         try:
+            xgboost_file.require_whole(data)
             self._booster.load_model(bytearray(data))
+            self._booster.set_param({"nthread": 1})
+            self._config: dict[str, Any] = json.loads(self._booster.save_config())["learner"]
         except (library.core.XGBoostError, ValueError, TypeError):
             raise ModelMismatch(
                 "the model file cannot be read by xgboost", remedy="Save the model again; it may have been cut off."
             ) from None
-        self._booster.set_param({"nthread": 1})
-        self._config: dict[str, Any] = json.loads(self._booster.save_config())["learner"]
 
     @property
     def names(self) -> tuple[str, ...] | None:
