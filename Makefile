@@ -50,7 +50,7 @@ load: setup  ## Ten times the sustainable load, 500 slow clients, 100,000 reques
 bench: setup  ## The field side by side, twenty minutes on a machine left alone; writes docs/benchmarks.md (needs wrk)
 	$(RUN)/python -m benchmarks --write $(BENCH)
 
-bench-quick: setup  ## A part of the field in two minutes, printed (needs wrk)
+bench-quick: setup  ## A part of the field, one model, in two minutes, printed (needs wrk)
 	$(RUN)/python -m benchmarks --quick $(BENCH)
 
 bench-image: setup  ## Images beside the guide's, BentoML's and MLflow's: time, size, what moves; writes docs/benchmarks-images.md (needs podman, mmdebstrap)

@@ -18,10 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks import beside, load, machine, processes, report, results
 from benchmarks.contenders import Contender
 from benchmarks.environments import PEERS, environment
-from benchmarks.field import FIELD, QUICK
+from benchmarks.field import FIELD, PACER, QUICK
 from benchmarks.machine import Stopwatch
 from benchmarks.results import CONNECTIONS, Entry, Failure, Results, Run
 from benchmarks.rounds import Plan, measured, prepared
+from benchmarks.targets import PIPELINE
 from benchmarks.workloads import Workload, workloads
 
 ROOT: Final = Path(__file__).parents[1]
@@ -33,7 +34,7 @@ _BUSY: Final = 0.10
 """Share of the processors that others may use before nothing is measured."""
 
 _LOOK_SECONDS: Final = 3.0
-_TRIES: Final = 3
+_TRIES: Final = 2
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LIBRARIES: Final = ("numpy", "pandas", "scikit-learn", "xgboost-cpu")
 
@@ -50,7 +51,7 @@ def main(words: Sequence[str]) -> int:
     processes.adopt_orphans()
     os.environ["PATH"] = os.pathsep.join([f"{sys.base_prefix}/bin", os.environ["PATH"]])  # where uv finds this Python
     field, served = _chosen(asked)
-    plan = Plan(asked.rounds, asked.seconds, asked.warm, CONNECTIONS, _TRIES, CACHE, CACHE / "scratch")
+    plan = Plan(PACER, asked.rounds, asked.seconds, asked.warm, CONNECTIONS, _TRIES, CACHE, CACHE / "scratch")
     _prepare(plan, field, served, console)
     if asked.prepare:
         return 0
@@ -79,10 +80,15 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     names = ", ".join(contender.name for contender in FIELD)
     parser.add_argument("--prepare", action="store_true", help="make environments and releases, and measure nothing")
-    parser.add_argument("--rounds", type=int, default=2, help="how often the whole field takes its turn")
-    parser.add_argument("--seconds", type=int, default=2, help="how long each load runs")
-    parser.add_argument("--warm", type=int, default=1, help="how long a load runs before, unmeasured")
-    parser.add_argument("--quick", action="store_true", help="one round, one second a load, a part of the field")
+    parser.add_argument("--rounds", type=int, default=1, help="how often the whole field takes its turn")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=3,
+        help="how long each is loaded at each number of connections, slices together",
+    )
+    parser.add_argument("--warm", type=float, default=1, help="how long a load runs before, unmeasured")
+    parser.add_argument("--quick", action="store_true", help="a part of the field and one model, a second each")
     parser.add_argument("--only", default="", help=f"who takes part, separated by commas: {names}")
     parser.add_argument("--workload", default="", help="only this model")
     parser.add_argument("--busy", action="store_true", help="measure although others use the machine, and say so")
@@ -92,7 +98,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 def _chosen(asked: argparse.Namespace) -> tuple[list[Contender], list[Workload]]:
     if asked.quick:
-        asked.rounds, asked.seconds, asked.warm = 1, 1, 1
+        asked.rounds, asked.seconds, asked.workload = 1, 1, asked.workload or PIPELINE
     names = asked.only.split(",") if asked.only else QUICK if asked.quick else [one.name for one in FIELD]
     if unknown := set(names) - {one.name for one in FIELD}:
         raise SystemExit(f"nobody is called {', '.join(sorted(unknown))}")
@@ -118,7 +124,7 @@ def _quiet(console: Console) -> bool:
 def _prepare(plan: Plan, field: Sequence[Contender], served: Sequence[Workload], console: Console) -> None:
     """Make environments and releases before anything is timed; what is there already stays."""
     for name in sorted({folder.name for folder in PEERS.iterdir() if folder.is_dir()}):
-        if any(one.name.startswith(name) or (name, one.name) == ("echo", "protocol") for one in field):
+        if any(one.name.startswith(name) or (name, one.name) == ("echo", "protocol") for one in [*field, PACER]):
             console.print(f"environment of {name}", style="dim")
             environment(name, CACHE)
     for name in prepared(plan, field, served):

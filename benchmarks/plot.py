@@ -82,7 +82,7 @@ def _panel(panel: Panel, scale: _Scale, top: int) -> list[str]:
             f'<text x="{_LABELS - 8}" y="{y + 12}" text-anchor="end">{escape(bar.label)}</text>',
             f'<rect x="{_LABELS}" y="{y}" width="{width}" height="{_BAR}" fill="{_COLOURS[bar.kind]}"/>',
             f'<line x1="{scale.x(bar.least)}" x2="{scale.x(bar.most)}" y1="{middle}" y2="{middle}" stroke="black"/>',
-            f'<text x="{max(end, scale.x(bar.most)) + 6}" y="{y + 12}">{bar.value:,.0f}</text>',
+            f'<text x="{max(end, scale.x(bar.most)) + 6}" y="{y + 12}">{bar.value:.3g}</text>',
         ]
     return parts
 
@@ -93,6 +93,6 @@ def _axis(scale: _Scale, top: int) -> list[str]:
         x = scale.x(10.0**power)
         parts += [
             f'<line x1="{x}" x2="{x}" y1="{_HEAD}" y2="{top}" stroke="#00000022"/>',
-            f'<text x="{x}" y="{top + 18}" text-anchor="middle">{10**power:,}</text>',
+            f'<text x="{x}" y="{top + 18}" text-anchor="middle">{10.0**power:,.{max(-power, 0)}f}</text>',
         ]
     return parts

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -51,11 +51,19 @@ def _bound(taken: contextlib.ExitStack, port: int) -> int:
 
 @dataclass(slots=True)
 class Server:
-    """A running contender."""
+    """A running contender.
+
+    Attributes:
+        port: Where it listens.
+        path: Where it is asked.
+        child: The process that was started.
+        before: Processes below this one that were there already, and so are none of its own.
+    """
 
     port: int
     path: str
     child: "subprocess.Popen[bytes]"
+    before: frozenset[int]
 
     def ask(self, body: bytes) -> Any:  # noqa: ANN401 - decoded JSON
         """Return the decoded answer.
@@ -76,11 +84,25 @@ class Server:
     def memory(self) -> int:
         """Return the resident bytes of all of its processes; what they share counts once (PSS of proc(5))."""
         total = 0
-        for pid in descendants():
+        for pid in set(descendants()) - self.before:
             with contextlib.suppress(OSError, StopIteration):
                 lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
                 total += 1024 * int(next(line for line in lines if line.startswith("Pss:")).split()[1])
         return total
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that its processes have used so far."""
+        return cpu_seconds(self.before)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let all of its processes stand still, so that they take no time of the machine."""
+        own = set(descendants()) - self.before
+        _signal(own, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(own, signal.SIGCONT)
 
 
 def descendants() -> list[int]:
@@ -97,13 +119,19 @@ def descendants() -> list[int]:
     return found
 
 
-def cpu_seconds() -> float:
-    """Return the processor time that all processes below this one have used so far."""
+def cpu_seconds(but: frozenset[int] = frozenset()) -> float:
+    """Return the processor time that all processes below this one have used so far, ``but`` some."""
     total = 0
-    for pid in descendants():
+    for pid in set(descendants()) - but:
         with contextlib.suppress(OSError):
             total += sum(map(int, _fields(pid)[11:13]))
     return total / _TICKS
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _fields(pid: int) -> list[str]:
@@ -121,7 +149,7 @@ def running(command: Command, port: int, path: str, log: Path) -> Iterator[Serve
             command.words, cwd=command.folder, env=environ, stdout=out, stderr=out, stdin=subprocess.DEVNULL
         )
     try:
-        yield Server(port, path, child)
+        yield Server(port, path, child, before)
     finally:
         _end(child, before)
 
@@ -133,9 +161,8 @@ def _end(child: "subprocess.Popen[bytes]", before: frozenset[int]) -> None:
         child.wait(_GRACE)
     deadline = time.monotonic() + _GRACE
     while (left := set(descendants()) - before) and time.monotonic() < deadline:
+        _signal(left, signal.SIGKILL)
         for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         child.poll()

@@ -5,8 +5,23 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.beside import Beside, Duress
+from benchmarks.figures import (
+    Figure,
+    Measure,
+    answers,
+    errors,
+    figure,
+    memory,
+    own,
+    p50,
+    p99,
+    paced,
+    processor,
+    quotient,
+    start,
+)
 from benchmarks.plot import Bar, Panel, svg
-from benchmarks.results import CONNECTIONS, Entry, Figure, Results, Run, at, figure, p99, ratio, throughput
+from benchmarks.results import CONNECTIONS, DISTURBED, Entry, Judged, Results
 from benchmarks.targets import TARGETS, UNDER_DURESS
 
 _METHOD: Final = Path(__file__).with_name("method.md")
@@ -26,22 +41,18 @@ def markdown(results: Results, beside: Beside) -> str:
 
 
 def plot(results: Results) -> str:
-    """Return the plot of throughput."""
+    """Return the plot of throughput over the pacer's."""
     panels = [Panel(title, _bars(results, name)) for name, title in results.workloads.items()]
     heading = (
-        f"Predictions a second, {_PLOTTED} connections, two cores or as many as the machine has, one serving process"
+        f"Predictions for each answer of the bare uvicorn echo beside, {_PLOTTED} connections, one serving process"
     )
     return svg(heading, [panel for panel in panels if panel.bars])
 
 
 def _bars(results: Results, workload: str) -> tuple[Bar, ...]:
-    found = [(entry, figure(map(throughput(_PLOTTED), results.of(workload, entry.name)))) for entry in results.field]
+    found = [(entry, paced(results.judged(workload, entry.name, _PLOTTED), answers)) for entry in results.field]
     ordered = sorted(((entry, value) for entry, value in found if value), key=lambda pair: pair[1].median)
-    return tuple(
-        Bar(entry.title, entry.kind, value.median, value.least, value.most)
-        for entry, value in ordered
-        if value.median > 0
-    )
+    return tuple(Bar(entry.title, entry.kind, value.median, value.low, value.high) for entry, value in ordered)
 
 
 # -- the parts of the page
@@ -49,34 +60,47 @@ def _bars(results: Results, workload: str) -> tuple[Bar, ...]:
 
 def _machine(results: Results) -> list[str]:
     machine = results.machine
-    rounds = 1 + max((run.round for run in results.runs), default=0)
-    points = [point.machine for run in results.runs for point in run.points]
-    others = max((spent.others for spent in points), default=0.0)
-    stolen = max((spent.stolen for spent in points), default=0.0)
     here = (
         f"{machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB, {machine.system}, "
         f"Linux {machine.kernel}, Python {machine.python}, {machine.load_tool}"
     )
-    lines = [
-        f"Measured on {results.date}: {here}; {rounds} rounds, {results.seconds:g} s a load.",
-        f"Meanwhile others used {others:.0%} of the processors at the most, and {stolen:.0%} were stolen.",
-        "",
-    ]
+    lines = [f"Measured on {results.date}: {here}.", *_slices(results), ""]
     if not results.quiet:
-        lines += ["**The machine was not left alone: read the ratios with care, and the figures not at all.**", ""]
-    return [*lines, "![Predictions a second](benchmarks/throughput.svg)", ""]
+        warning = "The machine was not left alone, and disturbed slices count: read the ratios with care"
+        lines += [f"**{warning}, and the figures not at all.**", ""]
+    return [*lines, "![Predictions over the echo's](benchmarks/throughput.svg)", ""]
+
+
+def _slices(results: Results) -> list[str]:
+    """Say how many slices there were, how many count, and how much the machine's speed changed meanwhile."""
+    alternations = [each for run in results.runs for each in run.alternations]
+    judged = [one for each in alternations for one in each.judged()]
+    paces = [one for each in alternations if each.connections == _PLOTTED for one in each.pacer]
+    rates = sorted(map(answers, paces))
+    middle = figure(rates)
+    if middle is None:
+        return []
+    disturbed = sum(one.disturbed() for one in judged)
+    fate = "were dropped" if results.quiet else "were not dropped"
+    taken = (
+        f"{len(judged):,} slices of contenders, {results.seconds:g} s of each at each number of connections; "
+        f"{disturbed:,} during which others took more than {DISTURBED:.0%} of the processors {fate}."
+    )
+    speed = (
+        f"The pacer answered {middle.median:,.0f} a second at {_PLOTTED} connections, half of the time between "
+        f"{middle.low:,.0f} and {middle.high:,.0f}, at the least {rates[0]:,.0f}, at the most {rates[-1]:,.0f}: "
+        "so much did the speed of this machine change meanwhile."
+    )
+    return [taken, speed]
 
 
 def _targets(results: Results) -> list[str]:
     rows = []
     for target in TARGETS:
         found = target.measured(results)
-        if found is not None:
-            verdict = "reached" if target.reached(found) else "**missed**"
-            rows.append([target.text, f"{target.side} {target.bound:g}", _spread(found, ".3g"), verdict])
-    if not rows:
-        return []
-    head = ["ratio, of the same round", "goal", "measured (least to most)", ""]
+        verdict = "-" if found is None else "reached" if target.reached(found) else "**missed**"
+        rows.append([target.text, f"{target.side} {target.bound:g}", _spread(found), verdict])
+    head = ["ratio", "goal", "measured (quartiles)", ""]
     return ["## What it is held to", "", *_table(head, rows), ""]
 
 
@@ -106,53 +130,49 @@ def _tables(results: Results, workload: str) -> list[str]:
 
 def _figures(results: Results, workload: str, entries: Sequence[Entry]) -> list[str]:
     loads = " / ".join(map(str, CONNECTIONS))
-    head = [
-        "server",
-        f"answers a second, {loads}",
-        f"p50 ms, {loads}",
-        f"p99 ms, {loads}",
-        "errors",
-        "CPU µs",
-        "start s",
-        "MiB",
+    head = ["server", f"answers a second, {loads}", f"p50 ms, {loads}", f"p99 ms, {loads}", "errors"]
+    head += [f"CPU µs an answer, {loads}", "start s", "MiB"]
+    return [*_table(head, [_figures_of(results, workload, entry) for entry in entries]), ""]
+
+
+def _figures_of(results: Results, workload: str, entry: Entry) -> list[str]:
+    def each(what: Measure, form: str) -> str:
+        return _each(lambda c: own(results.judged(workload, entry.name, c), what), form)
+
+    return [
+        entry.title,
+        each(answers, ",.0f"),
+        each(p50, ".2f"),
+        each(p99, ".2f"),
+        f"{errors(results.of(workload, entry.name)):,}",
+        each(processor, ",.0f"),
+        _median(start(results, workload, entry.name), ".2f"),
+        _median(memory(results, workload, entry.name), ",.0f"),
     ]
-    rows = []
-    for entry in entries:
-        runs = results.of(workload, entry.name)
-        rows.append(
-            [
-                entry.title,
-                _each(runs, throughput, ",.0f"),
-                _each(runs, lambda c: at(c, lambda point: point.load.p50 / 1000), ".2f"),
-                _each(runs, lambda c: at(c, lambda point: point.load.p99 / 1000), ".2f"),
-                f"{_errors(runs):,}",
-                _median(
-                    runs, at(_PLOTTED, lambda point: point.server_seconds / max(point.load.requests, 1) * 1e6), ",.0f"
-                ),
-                _median(runs, lambda run: run.start_seconds, ".2f"),
-                _median(runs, lambda run: run.memory / 2**20, ",.0f"),
-            ]
-        )
-    return [*_table(head, rows), ""]
 
 
 def _ratios(results: Results, workload: str, entries: Sequence[Entry]) -> list[str]:
     loads = " / ".join(map(str, CONNECTIONS))
-    head = [
-        "server",
-        f"answers over the echo's, {loads}",
-        f"answers over the guide's, {loads}",
-        f"p99 over the guide's, {loads}",
+    head = ["server", *(f"answers over the echo's, {connections} (quartiles)" for connections in CONNECTIONS)]
+    head += [f"{what} over the guide's, {loads}" for what in ("answers", "p50", "p99")]
+    return [*_table(head, [_ratios_of(results, workload, entry) for entry in entries]), ""]
+
+
+def _ratios_of(results: Results, workload: str, entry: Entry) -> list[str]:
+    def over_guide(of: Callable[[Sequence[Judged], Measure], Figure | None], what: Measure) -> str:
+        def both(connections: int) -> Figure | None:
+            found = (of(results.judged(workload, name, connections), what) for name in (entry.name, "guide"))
+            return quotient(*found)
+
+        return _each(both, ".3g")
+
+    return [
+        entry.title,
+        *(_spread(paced(results.judged(workload, entry.name, connections), answers)) for connections in CONNECTIONS),
+        over_guide(paced, answers),
+        over_guide(paced, p50),
+        over_guide(own, p99),
     ]
-    rows = []
-    for entry in entries:
-        runs = results.of(workload, entry.name)
-        over = [
-            " / ".join(_over(ratio(runs, results.of(workload, other), what(c))) for c in CONNECTIONS)
-            for other, what in (("echo", throughput), ("guide", throughput), ("guide", p99))
-        ]
-        rows.append([entry.title, *over])
-    return [*_table(head, rows), ""]
 
 
 def _settings(results: Results) -> list[str]:
@@ -185,25 +205,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-def _each(runs: Sequence[Run], what: Callable[[int], Callable[[Run], float]], form: str) -> str:
-    return " / ".join(_median(runs, what(connections), form) for connections in CONNECTIONS)
+def _each(what: Callable[[int], Figure | None], form: str) -> str:
+    return " / ".join(_median(what(connections), form) for connections in CONNECTIONS)
 
 
-def _median(runs: Sequence[Run], what: Callable[[Run], float], form: str) -> str:
-    try:
-        found = figure(map(what, runs))
-    except StopIteration:
-        return "-"
+def _median(found: Figure | None, form: str) -> str:
     return format(found.median, form) if found else "-"
 
 
-def _over(found: Figure | None) -> str:
-    return format(found.median, ".3g") if found else "-"
-
-
-def _spread(found: Figure, form: str) -> str:
-    return f"{found.median:{form}} ({found.least:{form}} to {found.most:{form}})"
-
-
-def _errors(runs: Sequence[Run]) -> int:
-    return sum(point.load.refused + point.load.broken for run in runs for point in run.points)
+def _spread(found: Figure | None) -> str:
+    return f"{found.median:.3g} ({found.low:.3g} to {found.high:.3g})" if found else "not measured"

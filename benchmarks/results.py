@@ -1,7 +1,6 @@
 """What was measured, as values; written as JSON and read back."""
 
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,21 +12,56 @@ from benchmarks.machine import Machine, Spent
 
 CONNECTIONS: Final = (1, 16, 64)
 
+DISTURBED: Final = 0.10
+"""Share of the processors that others, this machine's or the hypervisor's, may take while a slice is measured."""
 
-class Point(Struct, frozen=True):
-    """One load on one server.
+
+class Slice(Struct, frozen=True):
+    """One load on one server, a part of a second up to two.
 
     Attributes:
-        connections: Requests that were always on their way.
         load: What the load tool says.
         server_seconds: Processor time of the server's processes meanwhile.
         machine: Who else used the machine.
     """
 
-    connections: int
     load: Load
     server_seconds: float
     machine: Spent
+
+    def disturbed(self) -> bool:
+        """Whether others took more of the machine than a figure bears."""
+        return self.machine.others + self.machine.stolen > DISTURBED
+
+
+class Judged(Struct, frozen=True):
+    """A slice of a contender, and the pacer's before and after it."""
+
+    own: Slice
+    before: Slice
+    after: Slice
+
+    def disturbed(self) -> bool:
+        """Whether one of the three was."""
+        return self.own.disturbed() or self.before.disturbed() or self.after.disturbed()
+
+
+class Alternation(Struct, frozen=True):
+    """A contender beside the pacer at one number of connections: pacer, contender, pacer, contender, ..., pacer.
+
+    Attributes:
+        connections: Requests that were always on their way.
+        pacer: The pacer's slices, one more than the contender's.
+        contender: The contender's.
+    """
+
+    connections: int
+    pacer: tuple[Slice, ...]
+    contender: tuple[Slice, ...]
+
+    def judged(self) -> list[Judged]:
+        """Return every slice of the contender between its two of the pacer."""
+        return [Judged(*three) for three in zip(self.contender, self.pacer[:-1], self.pacer[1:], strict=True)]
 
 
 class Run(Struct, frozen=True):
@@ -39,7 +73,7 @@ class Run(Struct, frozen=True):
         round: Which round of the whole field, from 0.
         start_seconds: From its start to its first right answer.
         memory: Resident bytes after the load, of all of its processes.
-        points: One a number of connections.
+        alternations: One a number of connections.
     """
 
     workload: str
@@ -47,7 +81,7 @@ class Run(Struct, frozen=True):
     round: int
     start_seconds: float
     memory: int
-    points: tuple[Point, ...]
+    alternations: tuple[Alternation, ...]
 
 
 class Failure(Struct, frozen=True):
@@ -72,8 +106,8 @@ class Results(Struct, frozen=True):
 
     Attributes:
         date: Day, ISO 8601.
-        seconds: How long each load ran.
-        quiet: Whether the machine was left alone.
+        seconds: How long each contender was loaded at each number of connections, the slices together.
+        quiet: Whether the machine was left alone at the start. Where it was not, disturbed slices count as well.
         machine: What it is.
         workloads: Names and titles.
         field: Who took part.
@@ -94,51 +128,15 @@ class Results(Struct, frozen=True):
         """Return every start of ``contender``, in the order of the rounds."""
         return [run for run in self.runs if (run.workload, run.contender) == (workload, contender)]
 
+    def judged(self, workload: str, contender: str, connections: int) -> Sequence[Judged]:
+        """Return the slices that count: all, but for the disturbed ones of a machine that was left alone."""
+        alternations = [each for run in self.of(workload, contender) for each in run.alternations]
+        slices = [one for each in alternations if each.connections == connections for one in each.judged()]
+        return [one for one in slices if not (self.quiet and one.disturbed())]
+
     def names(self, kind: str) -> Sequence[str]:
         """Return who takes part as ``kind``."""
         return [entry.name for entry in self.field if entry.kind == kind]
-
-
-class Figure(Struct, frozen=True):
-    """The median of all rounds, with the least and the most."""
-
-    median: float
-    least: float
-    most: float
-
-
-def figure(values: Iterable[float]) -> Figure | None:
-    """Return the median of ``values``; ``None`` where there are none."""
-    found = sorted(values)
-    return Figure(statistics.median(found), found[0], found[-1]) if found else None
-
-
-def at(connections: int, what: Callable[[Point], float]) -> Callable[[Run], float]:
-    """Return what finds ``what`` of the load with so many connections."""
-    return lambda run: next(what(point) for point in run.points if point.connections == connections)
-
-
-def throughput(connections: int) -> Callable[[Run], float]:
-    """Good answers a second."""
-    return at(connections, lambda point: point.load.per_second)
-
-
-def p50(connections: int) -> Callable[[Run], float]:
-    """Microseconds."""
-    return at(connections, lambda point: point.load.p50)
-
-
-def p99(connections: int) -> Callable[[Run], float]:
-    """Microseconds."""
-    return at(connections, lambda point: point.load.p99)
-
-
-def ratio(above: Sequence[Run], below: Sequence[Run], what: Callable[[Run], float]) -> Figure | None:
-    """Return ``what`` of one contender over that of another, round by round."""
-    others = {run.round: run for run in below}
-    return figure(
-        what(run) / what(others[run.round]) for run in above if run.round in others and what(others[run.round])
-    )
 
 
 def write(results: Results, file: Path) -> None:

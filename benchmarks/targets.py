@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from benchmarks.results import Figure, Results, Run, figure, p50, ratio, throughput
+from benchmarks.figures import Figure, Measure, answers, memory, p50, paced, quotient, start
+from benchmarks.results import Results
 
 PIPELINE: Final = "icu-mortality"
 BOOSTER: Final = "breast-cytology"
@@ -27,7 +28,7 @@ class Target:
     measured: Callable[[Results], Figure | None]
 
     def reached(self, found: Figure) -> bool:
-        """Whether the median of all rounds is on the right side."""
+        """Whether the median is on the right side."""
         return found.median >= self.bound if self.side == "at least" else found.median <= self.bound
 
 
@@ -52,49 +53,41 @@ class Held:
         return found >= self.bound if self.side == "at least" else found <= self.bound
 
 
-def _over(above: str, below: str, workload: str, what: Callable[[Run], float]) -> Callable[[Results], Figure | None]:
-    return lambda results: ratio(results.of(workload, above), results.of(workload, below), what)
+def _over_echo(above: str, connections: int) -> Callable[[Results], Figure | None]:
+    return lambda results: paced(results.judged(PIPELINE, above, connections), answers)
 
 
-def _over_best(above: str, workload: str, connections: int) -> Callable[[Results], Figure | None]:
-    """Over the peer that answered most in the same round."""
-    what = throughput(connections)
+def _over_guide(above: str, connections: int, what: Measure) -> Callable[[Results], Figure | None]:
+    """The quotient of both one's ratio to the pacer, and the guide's."""
+    return lambda results: quotient(
+        *(paced(results.judged(PIPELINE, contender, connections), what) for contender in (above, "guide"))
+    )
+
+
+def _over_best(workload: str, connections: int) -> Callable[[Results], Figure | None]:
+    """Of the proven engine, over the peer that answers most for each answer of the pacer; the guide's way is one."""
 
     def measured(results: Results) -> Figure | None:
-        best = _extreme(results, workload, what, max)
-        return figure(what(run) / best[run.round] for run in results.of(workload, above) if run.round in best)
+        found = (paced(results.judged(workload, name, connections), answers) for name in _peers(results))
+        best = max(filter(None, found), key=lambda one: one.median, default=None)
+        return quotient(paced(results.judged(workload, "bedside", connections), answers), best)
 
     return measured
 
 
-def _of_least(what: Callable[[Run], float], workload: str) -> Callable[[Results], Figure | None]:
-    """Of bedside with its audit log, over the peer that needs least in the same round; the guide's way is one."""
+def _of_least(what: Callable[[Results, str, str], Figure | None], workload: str) -> Callable[[Results], Figure | None]:
+    """Of bedside with its audit log, over the peer that needs least; the guide's way is one."""
 
     def measured(results: Results) -> Figure | None:
-        least = _extreme(results, workload, what, min)
-        return figure(
-            what(run) / least[run.round] for run in results.of(workload, "bedside-audited") if run.round in least
-        )
+        found = (what(results, workload, name) for name in _peers(results))
+        least = min(filter(None, found), key=lambda one: one.median, default=None)
+        return quotient(what(results, workload, "bedside-audited"), least)
 
     return measured
 
 
-def _extreme(
-    results: Results, workload: str, what: Callable[[Run], float], which: Callable[[list[float]], float]
-) -> dict[int, float]:
-    rounds: dict[int, list[float]] = {}
-    for name in [*results.names("peer"), *results.names("guide")]:
-        for run in results.of(workload, name):
-            rounds.setdefault(run.round, []).append(what(run))
-    return {round_: which(values) for round_, values in rounds.items() if which(values)}
-
-
-def _start(run: Run) -> float:
-    return run.start_seconds
-
-
-def _memory(run: Run) -> float:
-    return float(run.memory)
+def _peers(results: Results) -> Sequence[str]:
+    return [*results.names("peer"), *results.names("guide")]
 
 
 TARGETS: Final[Sequence[Target]] = (
@@ -102,14 +95,14 @@ TARGETS: Final[Sequence[Target]] = (
         Target(f"proven engine over the best-set peer, {title}, {connections} connections", bound, "at least", measured)
         for title, workload, bound in (("pipeline", PIPELINE, 20.0), ("XGBoost", BOOSTER, 8.0))
         for connections in (16, 64)
-        for measured in [_over_best("bedside", workload, connections)]
+        for measured in [_over_best(workload, connections)]
     ),
     *(
         Target(
             f"proven engine over the bare uvicorn echo, pipeline, {connections} connections",
             1.0,
             "at least",
-            _over("bedside", "echo", PIPELINE, throughput(connections)),
+            _over_echo("bedside", connections),
         )
         for connections in (16, 64)
     ),
@@ -117,37 +110,37 @@ TARGETS: Final[Sequence[Target]] = (
         "proven engine with the audit log over the bare uvicorn echo, pipeline, 64 connections",
         1.0,
         "at least",
-        _over("bedside-audited", "echo", PIPELINE, throughput(64)),
+        _over_echo("bedside-audited", 64),
     ),
     Target(
         "proven engine with the audit log over the bare uvicorn echo, pipeline, 16 connections",
         0.5,
         "at least",
-        _over("bedside-audited", "echo", PIPELINE, throughput(16)),
+        _over_echo("bedside-audited", 16),
     ),
     Target(
         "proven engine over the guide's way, pipeline, 16 connections",
         60.0,
         "at least",
-        _over("bedside", "guide", PIPELINE, throughput(16)),
+        _over_guide("bedside", 16, answers),
     ),
     Target(
         "native engine over the guide's way, pipeline, 16 connections",
         5.0,
         "at least",
-        _over("bedside-native", "guide", PIPELINE, throughput(16)),
+        _over_guide("bedside-native", 16, answers),
     ),
     Target(
         "p50 of one connection, proven engine over the guide's way, pipeline",
         0.05,
         "at most",
-        _over("bedside", "guide", PIPELINE, p50(1)),
+        _over_guide("bedside", 1, p50),
     ),
     *(
         Target(
             f"{text} with the audit log over the least of all peers, {title}", 1.0, "at most", _of_least(what, workload)
         )
-        for text, what in (("start to the first right answer", _start), ("resident memory", _memory))
+        for text, what in (("start to the first right answer", start), ("resident memory", memory))
         for title, workload in (("pipeline", PIPELINE), ("XGBoost", BOOSTER))
     ),
 )

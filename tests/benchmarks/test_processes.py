@@ -52,7 +52,19 @@ ASKING = textwrap.dedent(
             except OSError:
                 time.sleep(0.02)
         seen = {"answer": answer, "processes": len(processes.descendants()), "memory": server.memory()}
-        seen["cpu"] = processes.cpu_seconds()
+        seen["cpu"] = server.cpu_seconds()
+        def states():
+            return [processes._fields(pid)[0] for pid in processes.descendants()]
+        def settled(wanted):
+            for _ in range(500):
+                if sorted(states()) == wanted:
+                    break
+                time.sleep(0.02)
+            return sorted(states())
+        with server.paused():
+            seen["paused"] = settled(["S", "T", "T"])
+        seen["resumed"] = settled(["S", "S", "S"])
+        seen["again"] = server.ask(b'{"asked": 2}')
     seen["left"] = processes.descendants() == [bystander.pid]
     bystander.kill()
     print(json.dumps(seen))
@@ -60,7 +72,7 @@ ASKING = textwrap.dedent(
 )
 
 
-def test_a_server_is_weighed_and_ended_with_its_daemons_and_nobody_else_is(tmp_path: Path) -> None:
+def test_a_server_is_weighed_paused_and_ended_with_its_daemons_and_nobody_else_is(tmp_path: Path) -> None:
     (tmp_path / "server.py").write_text(SERVER)
     words = [sys.executable, "-c", ASKING, str(tmp_path)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
@@ -69,4 +81,7 @@ def test_a_server_is_weighed_and_ended_with_its_daemons_and_nobody_else_is(tmp_p
     assert seen["processes"] == 3  # the server, its daemon, the bystander
     assert seen["memory"] > 32 * 2**20
     assert seen["cpu"] > 0
+    assert seen["paused"] == ["S", "T", "T"]  # the bystander is none of its own
+    assert seen["resumed"] == ["S", "S", "S"]
+    assert seen["again"] == {"asked": 2}
     assert seen["left"]
