@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,3 +57,17 @@ def test_refused_answers_are_no_good_ones() -> None:
     )
     found = load.parse(said)
     assert (found.requests, found.refused, found.per_second) == (60, 40, 30.0)
+
+
+def test_a_server_that_refuses_everything_is_no_measurement(url: str, tmp_path: Path) -> None:
+    bodies = tmp_path / "bodies"
+    bodies.write_text('{"good": false}\n')
+    with pytest.raises(load.LoadFailed, match="no good answer"):
+        load.run(url, bodies, connections=1, seconds=0.5)
+
+
+def test_the_load_is_made_on_the_last_core_and_nothing_else_is() -> None:
+    cores = os.sched_getaffinity(0)
+    with load._on_last_core():
+        assert os.sched_getaffinity(0) == {max(cores)}
+    assert os.sched_getaffinity(0) == cores
