@@ -187,6 +187,32 @@ def test_a_large_file_may_grow_with_its_size(
     assert compression.decompressed(compress(text)) == text
 
 
+def demanding(size: int, form: int) -> bytes:
+    """A short stream whose header asks for a window of ``size`` bytes."""
+    chain = [{"id": lzma.FILTER_LZMA2 if form == lzma.FORMAT_XZ else lzma.FILTER_LZMA1, "dict_size": 4096}]
+    data = bytearray(lzma.compress(pickle.dumps([1]), form, filters=chain))
+    if form == lzma.FORMAT_ALONE:
+        data[1:5] = size.to_bytes(4, "little")
+    else:
+        data[16] = 2 * (size.bit_length() - 13)  # the block's header: its one filter's dictionary, then its checksum
+        data[20:24] = zlib.crc32(data[12:20]).to_bytes(4, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("form", [lzma.FORMAT_XZ, lzma.FORMAT_ALONE])
+def test_a_window_that_no_preset_asks_for_is_refused(form: int) -> None:
+    assert pickles.load(demanding(64 * 1024 * 1024, form), ()) == [1]
+    with pytest.raises(ModelMismatch, match="takes more than 134217728 bytes of memory"):
+        pickles.load(demanding(1024 * 1024 * 1024, form), ())
+
+
+@pytest.mark.parametrize("form", [lzma.FORMAT_XZ, lzma.FORMAT_ALONE])
+@pytest.mark.parametrize("preset", range(10))
+def test_lzma_is_read_to_its_end_at_every_level(form: int, preset: int) -> None:
+    for data in (b"x" + bytes(3 * 1024 * 1024), b"x" + os.urandom(200_000)):
+        assert compression.decompressed(lzma.compress(data, form, preset=preset)) == data
+
+
 @pytest.mark.parametrize("compress", [zlib.compress, gzip.compress, bz2.compress, lzma.compress])
 def test_cut_compression_is_named_as_such(compress: Callable[[bytes], bytes]) -> None:
     whole = compress(os.urandom(4096))
