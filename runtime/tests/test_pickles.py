@@ -9,7 +9,11 @@ import pickle
 import sys
 import types
 import zlib
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +257,57 @@ def test_a_stream_keeps_its_place_for_what_follows() -> None:
     reader = io.BytesIO(pickle.dumps([1], protocol=4) + b"rest")
     assert pickles._Recorder(reader, {}, stand_ins.Notes(frozenset())).load() == [1]
     assert reader.read() == b"rest"
+
+
+def plain(name: str, arguments: str) -> bytes:
+    module = {"Decimal": "decimal", "Fraction": "fractions", "deque": "collections"}.get(name, "builtins")
+    return f"c{module}\n{name}\n({arguments}tR".encode()
+
+
+LONG = plain("range", "I20000000\n").decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("bytes", "I1000000000\n"),
+        ("bytearray", "I1000000000\n"),
+        ("int", plain("Decimal", "V1e99999999\n").decode()),
+        ("Fraction", "V1e99999999\n"),
+        ("Fraction", plain("Decimal", "V1e99999999\n").decode()),
+        ("str", "(lI1\na"),
+        *((kind, LONG) for kind in ("tuple", "list", "set", "frozenset", "deque", "bytes", "bytearray")),
+    ],
+)
+def test_a_plain_type_makes_no_more_of_its_arguments_than_they_are(name: str, arguments: str) -> None:
+    with pytest.raises(ForbiddenGlobal, match="more made of it"):
+        pickles.record(plain(name, arguments) + b".")
+    made = f"c{plain(name, '').decode()[1:-3]}({arguments}t\x81".encode("latin1")  # NEWOBJ: its ``__new__`` alone
+    with pytest.raises(ForbiddenGlobal, match="more made of it"):
+        pickles.record(made + b".")
+    base = f"ccopyreg\n_reconstructor\n(cbuiltins\n{name}\ncbuiltins\n{name}\n{arguments}tR".encode()
+    if plain(name, "").startswith(b"cbuiltins"):
+        with pytest.raises(ForbiddenGlobal, match="more made of it"):
+            pickles.record(base + b".")
+
+
+def test_what_the_file_holds_is_not_copied_again_and_again() -> None:
+    held = b"(lp0\n" + b"I1\na" * 60_000
+    assert pickles.record(held + plain("tuple", "g0\n") * 2 + b".").globals
+    with pytest.raises(ForbiddenGlobal, match="more copied than it holds"):
+        pickles.record(held + plain("tuple", "g0\n") * 50 + b".")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_plain_values_come_back(protocol: int) -> None:
+    kept = [range(10**9), {1, 2}, frozenset({3}), bytearray(b"ab"), b"", b"cd", Fraction(1, 3), Decimal("1e5"), 1 + 2j]
+    kept += [slice(1, 2), OrderedDict(a=1), defaultdict(list, b=[2]), deque([1], 3), datetime(2026, 1, 1, tzinfo=UTC)]
+    data = pickle.dumps(kept, protocol=protocol)
+    assert pickles.load(data, pickles.record_globals(data)) == kept
+
+
+def test_room_is_made_for_bytes_that_are_there() -> None:
+    for size in (2**62, 10**6, 4):
+        with pytest.raises(ModelMismatch, match="EOFError"):
+            pickles.load(b"\x80\x05\x96" + size.to_bytes(8, "little") + b"ab.", ())
+    assert pickles.load(pickle.dumps(bytearray(b"abc"), protocol=5), ()) == bytearray(b"abc")

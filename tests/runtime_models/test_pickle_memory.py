@@ -115,3 +115,36 @@ def test_a_partial_has_no_attributes() -> None:
     assert pickles.record(made + b"Ntb.").globals
     with pytest.raises(ForbiddenGlobal, match="gives it attributes"):
         pickles.record(made + b"(dtb.")
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000\ntVb\ntR.",
+        b"cnumpy.ma.core\n_mareconstruct\n(cnumpy.ma\nMaskedArray\ncnumpy\nndarray\n(I99999\nI99999\ntVb\ntR.",
+        b"cnumpy\nndarray\n((I1000000000\ntt\x81.",
+        b"cnumpy\nndarray\n(I1000000000\nt\x81.",
+        b"cnumpy\nbytes_\n(I1000000000\ntR.",
+        b"cnumpy\nvoid\n(I1000000000\ntR.",
+    ],
+)
+def test_no_array_is_larger_than_what_the_file_holds_of_it(stream: bytes) -> None:
+    with pytest.raises(ForbiddenGlobal, match="more made of it than it holds"):
+        pickles.record(stream)
+    with pytest.raises(ForbiddenGlobal, match="more copied than it holds"):  # one array's bytes in many arrays
+        pickles.record(_many_arrays_of_one_text())
+
+
+def _many_arrays_of_one_text() -> bytes:
+    held = np.zeros(400_000, dtype="u1")
+    state = held.__reduce__()[2]
+    return pickle.dumps([_Rebuilt(state) for _ in range(8)])
+
+
+class _Rebuilt:
+    def __init__(self, state: object) -> None:
+        self.state = state
+
+    def __reduce__(self) -> tuple[object, ...]:
+        function, arguments, _ = np.zeros(1, dtype="u1").__reduce__()
+        return function, arguments, self.state

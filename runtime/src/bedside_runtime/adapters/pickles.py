@@ -64,8 +64,9 @@ def record(data: bytes, author: Collection[str] = ()) -> Record:
         ForbiddenGlobal: It names, or calls, what a fitted model has no need of.
         ModelMismatch: It is damaged.
     """
-    notes = Notes(frozenset(author))
-    for name in stand_ins.kept(_read(_Recorder(io.BytesIO(decompressed(data)), {}, notes))):
+    stream = decompressed(data)
+    notes = Notes(frozenset(author), len(stream))
+    for name in stand_ins.kept(_read(_Recorder(io.BytesIO(stream), {}, notes))):
         if not name.use.kept:
             raise policy.refused(name.found, "the model would keep it, to be called later")
     found = sorted(notes.globals, key=lambda item: (item.module, item.name))
@@ -115,6 +116,8 @@ class _Reader(pickle._Unpickler):  # the pure-Python one: its steps can be repla
     # What typeshed leaves out of the pure-Python class.
     proto: int
     stack: list[Any]
+    read: Callable[[int], bytes]
+    append: Callable[[object], None]
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, file: io.BytesIO, named: dict[int, object]) -> None:
@@ -153,6 +156,18 @@ class _Reader(pickle._Unpickler):  # the pure-Python one: its steps can be repla
             self.stack[-1] = self.read_array(top)
 
     dispatch[pickle.BUILD[0]] = load_build
+
+    def load_bytearray8(self) -> None:
+        """Take the bytes first: Python makes room for as many as the file says."""
+        (size,) = struct.unpack("<Q", self.read(8))
+        if size > self.file.getbuffer().nbytes:
+            raise EOFError
+        data = self.read(size)
+        if len(data) != size:
+            raise EOFError
+        self.append(bytearray(data))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
     def take(self, size: int) -> bytes:
         """Return exactly ``size`` bytes of the file."""

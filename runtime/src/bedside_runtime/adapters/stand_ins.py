@@ -11,18 +11,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from bedside_runtime.adapters import policy
+from bedside_runtime.adapters import policy, proportion
 from bedside_runtime.contract import Global
 
 
 class Notes:
     """What the recording pass has seen so far, nested streams included."""
 
-    def __init__(self, author: frozenset[str]) -> None:
+    def __init__(self, author: frozenset[str], size: int = 0) -> None:
         self.author = author
+        self._room = max(proportion.FREE, proportion.TIMES * size)
         self.steps = 0  # what was made or filled, dtypes and bytes aside
         self.globals: set[Global] = set()
         self.versions: set[str] = set()
+
+    def copy(self, found: Global, parts: Iterable[object]) -> None:
+        """Count what is handed to ``found``, which copies it; refuse what is copied again and again."""
+        self._room -= sum(map(proportion.copied, parts))
+        if self._room < 0:
+            raise policy.refused(found, "the file has more copied than it holds")
 
 
 class Inert:
@@ -43,6 +50,7 @@ class Inert:
         # Its own __setstate__ could by now stand in its state, and would then be called with the next one.
         self.__hold(state, may=not self.__finished)
         self.__finished = True
+        self.name.notes.copy(self.name.found, [state])
         self.__look_at(state)
         for part in state if isinstance(state, tuple) else (state,):
             version = part.get("_sklearn_version") if isinstance(part, dict) else None
@@ -194,6 +202,7 @@ class Name:
         """Return what stands for the answer to this call."""
         if not self.use.called:
             raise policy.refused(self.found, "the file may have it made from its state, or keep it, but not call it")
+        self._look_at(arguments)
         if self.found == _RECONSTRUCTOR:
             return _reconstructed(self, *arguments)
         if self.found == _DTYPE:
@@ -211,11 +220,20 @@ class Name:
             raise policy.refused(self.found, "the file makes an object of what is no model's class")
         if self.found == policy.JOBLIB_ARRAY:
             return Array()
+        self._look_at(arguments)
         if self.found != _DTYPE:
             return Inert(self, [*arguments, named])
         dtype = Dtype(self, arguments)
         dtype.describe(arguments)
         return dtype
+
+    def _look_at(self, arguments: tuple[object, ...]) -> None:
+        """Refuse what makes much of little, and count what is copied."""
+        if self.use == policy.ANYTHING:
+            return
+        self.notes.copy(self.found, arguments)
+        if not proportion.fits(self.found, arguments):
+            raise policy.refused(self.found, "the file has more made of it than it holds")
 
     # The stream's NEWOBJ asks a class for its ``__new__``; a stand-in is an instance, so this is found first.
     def __getattribute__(self, attribute: str) -> Any:  # noqa: ANN401 - as in the base class
@@ -265,7 +283,9 @@ def _rebuilt(name: Name, arguments: tuple[object, ...], named: dict[str, object]
 def _reconstructed(name: Name, *arguments: object) -> object:
     """Follow ``copyreg._reconstructor(cls, base, state)``, which calls ``__init__`` of the base with the state."""
     match arguments:
-        case Name() as kind, Name(found=Global(module="builtins")), state:
+        case Name() as kind, Name(found=Global(module="builtins")) as base, state:
+            if state is not None and not proportion.fits(base.found, (state,)):
+                raise policy.refused(base.found, "the file has more made of it than it holds")
             made = kind.made()
             if isinstance(made, Inert):
                 made.begin(state)
