@@ -401,6 +401,20 @@ def test_told_to_it_is_asked_about_however_many(tmp_path: Path, told: dict[str, 
     assert "BED-INP-014" not in _rules(report)
 
 
+def test_objects_in_json_count_as_those_in_yaml_do(tmp_path: Path) -> None:
+    _write_objects(tmp_path, FEW_OBJECTS - 1)
+    (tmp_path / "settings.json").write_text('{"apiKey": "none"}')
+    for name in ("a.json", "b.JSON"):
+        runner = Tools(NOTHING)
+        assert "BED-INP-014" not in _rules(stage.check([str(tmp_path)], runner=runner, today=TODAY))
+        assert "--misconfig-scanners" not in _options(runner, "trivy")
+        (tmp_path / name).write_text('{\n  "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}\n}\n')
+    (tmp_path / "gone.json").symlink_to("nowhere.json")
+    runner = Tools(NOTHING)
+    assert "BED-INP-014" in _rules(stage.check([str(tmp_path)], runner=runner, today=TODAY))
+    assert "--misconfig-scanners" in _options(runner, "trivy")
+
+
 def test_where_no_tool_is_asked_at_all_nothing_is_said_of_it(tmp_path: Path) -> None:
     _write_objects(tmp_path, FEW_OBJECTS + 1)
     assert "BED-INP-014" not in _rules(stage.check([str(tmp_path)], runner=None, today=TODAY))

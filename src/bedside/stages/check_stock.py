@@ -10,13 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from bedside.errors import ToolFailed
 from bedside.findings import Finding
 from bedside.policy import stock
-from bedside.policy.drawing import kind_of
+from bedside.policy.drawing import MAX_BYTES, kind_of
 from bedside.process import Runner
 from bedside.stages.check_sources import STANDARD_INPUT, Sources
 
@@ -90,8 +91,8 @@ def asked(paths: Sequence[str], sources: Sources, runner: Runner | None, *, thor
 
     ``thorough`` asks trivy about however many Kubernetes objects there are; without it, about ``FEW_OBJECTS`` or none.
     """
-    objects = kubernetes_objects(sources)
-    left_out = objects if runner is not None and objects > FEW_OBJECTS and not thorough else 0
+    objects = kubernetes_objects(sources) if runner is not None and not thorough else 0
+    left_out = objects if objects > FEW_OBJECTS else 0
     runs = dict(_tools(paths, sources, runner, kubernetes=not left_out)) if runner is not None else {}
     with ThreadPoolExecutor(max_workers=max(1, len(runs)), thread_name_prefix="stock") as pool:
         yield Asked({tool: pool.submit(_heard, tool, run) for tool, run in runs.items()}, left_out)
@@ -100,7 +101,17 @@ def asked(paths: Sequence[str], sources: Sources, runner: Runner | None, *, thor
 def kubernetes_objects(sources: Sources) -> int:
     """How many objects trivy would be given, near enough: each names its API version once, a template of Helm too."""
     on_disk = (item.data for item in sources.files if kind_of(item.path) == "yaml" and item.path != STANDARD_INPUT)
-    return sum(data.count(b"apiVersion:") + data.count(b'"apiVersion"') for data in on_disk)
+    in_json = filter(None, map(_read, (name for name in sources.names if name.lower().endswith(".json"))))
+    return sum(data.count(b"apiVersion:") + data.count(b'"apiVersion"') for data in chain(on_disk, in_json))
+
+
+def _read(name: str) -> bytes:
+    """A file that no rule reads, and trivy does; one that cannot be read holds nothing for it either."""
+    try:
+        with Path(name).open("rb") as stream:
+            return stream.read(MAX_BYTES)
+    except OSError:
+        return b""
 
 
 Run = Callable[[], list[Finding]]
