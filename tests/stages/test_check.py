@@ -27,10 +27,14 @@ GOOD = Path(__file__).parent.parent / "policy" / "deployments" / "icu"
 
 
 class Tools:
-    """A Runner that knows some tools: each answers what it is given, and any other is not installed."""
+    """A Runner that knows some tools: each answers what it is given, once ``until``, told its name, comes back.
 
-    def __init__(self, answers: Mapping[str, Completed]) -> None:
+    Any other is not installed.
+    """
+
+    def __init__(self, answers: Mapping[str, Completed], until: Callable[[str], object] = lambda _: None) -> None:
         self.answers = answers
+        self.until = until
         self.commands: list[tuple[str, ...]] = []
         self.seconds: list[float] = []
         self.variables: list[Mapping[str, str]] = []
@@ -48,52 +52,10 @@ class Tools:
         self.commands.append(tuple(command))
         self.seconds.append(timeout or 0)
         self.variables.append(env or {})
+        self.until(command[0])
         if command[0] not in self.answers:
             raise ToolFailed(f"{command[0]} is not installed")
         return self.answers[command[0]]
-
-
-class Meeting(Tools):
-    """Tools that answer only when all of them have been asked."""
-
-    def __init__(self, answers: Mapping[str, Completed]) -> None:
-        super().__init__(answers)
-        self.all_asked = threading.Barrier(len(answers), timeout=60)
-
-    def run(
-        self,
-        command: Sequence[str],
-        *,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        input: str | None = None,  # noqa: A002 - subprocess's own word
-        timeout: float | None = None,
-        on_error_line: Callable[[str], None] | None = None,
-    ) -> Completed:
-        self.all_asked.wait()
-        return super().run(command, env=env, timeout=timeout)
-
-
-class Slow(Tools):
-    """Tools of which one answers only when it is let go."""
-
-    def __init__(self, answers: Mapping[str, Completed], slow: str) -> None:
-        super().__init__(answers)
-        self.slow = slow
-        self.go = threading.Event()
-
-    def run(
-        self,
-        command: Sequence[str],
-        *,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        input: str | None = None,  # noqa: A002 - subprocess's own word
-        timeout: float | None = None,
-        on_error_line: Callable[[str], None] | None = None,
-    ) -> Completed:
-        assert command[0] != self.slow or self.go.wait(60)
-        return super().run(command, env=env, timeout=timeout)
 
 
 class Only(Subprocess):
@@ -325,19 +287,21 @@ def test_the_report_says_what_each_tool_added_and_how_long_it_took(deployment: P
 
 
 def test_the_tools_are_asked_beside_each_other_and_beside_the_rules(deployment: Path) -> None:
-    runner = Meeting(NOTHING)
+    all_asked = threading.Barrier(len(NOTHING), timeout=60)
+    runner = Tools(NOTHING, until=lambda _: all_asked.wait())
     report = stage.check(["icu"], runner=runner, today=TODAY)
     assert len(report.tools) == 3  # each waited until all three had been started
 
 
 def test_whom_it_waits_for_is_said(deployment: Path) -> None:
     said: list[str] = []
-    runner = Slow(NOTHING, "trivy")
+    go = threading.Event()
+    runner = Tools(NOTHING, until=lambda tool: tool != "trivy" or go.wait(60))
 
     def wait(tool: str) -> None:
         said.append(tool)
         if tool == "trivy config":
-            runner.go.set()
+            go.set()
 
     stage.check(["icu"], runner=runner, today=TODAY, on_wait=wait)
     assert "trivy config" in said
