@@ -145,6 +145,14 @@ def repository(
         yield Repository(session, reference.repository)
 
 
+def _in_layout(target: str, name: str | None) -> tuple[Layout, Descriptor] | None:
+    """The image in the layout whose directory ``target`` is; none where there is no such directory."""
+    if not Path(target).exists():
+        return None
+    opened = layout.open_layout(Path(target))
+    return opened, opened.find(name)
+
+
 @contextmanager
 def place(
     target: str,
@@ -163,9 +171,8 @@ def place(
         plain_http: No TLS; only for a registry on this machine.
         on_wait: Told why and how long, where the registry is asked again.
     """
-    if Path(target).exists():
-        opened = layout.open_layout(Path(target))
-        yield InLayout(opened, opened.find(name))
+    if held := _in_layout(target, name):
+        yield InLayout(*held)
         return
     reference = Reference.parse(target)
     if reference.tag is None and reference.digest is None:
@@ -192,9 +199,8 @@ def whole_image(
         plain_http: No TLS; only for a registry on this machine.
         on_wait: Told why and how long, where the registry is asked again.
     """
-    if Path(target).exists():
-        opened = layout.open_layout(Path(target))
-        yield opened, opened.find(name)
+    if held := _in_layout(target, name):
+        yield held
         return
     reference = Reference.parse(target)
     with (
