@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -84,6 +85,8 @@ def run(url: str, bodies: Path, connections: int, seconds: float) -> Load:
         _on_last_core(),
         subprocess.Popen(["wrk", *how, url, "--", str(bodies)], stdout=subprocess.PIPE, text=True) as wrk,
     ):
+        while wrk.poll() is None and not _may_be_asked_to_end(wrk.pid):
+            time.sleep(0.005)
         with contextlib.suppress(subprocess.TimeoutExpired):
             wrk.wait(seconds)
         wrk.send_signal(signal.SIGINT)  # wrk counts in whole seconds; asked to end, it says what it has measured
@@ -94,6 +97,15 @@ def run(url: str, bodies: Path, connections: int, seconds: float) -> Load:
     if not measured.requests:
         raise LoadFailed(f"no good answer within {seconds:g} s")
     return measured
+
+
+def _may_be_asked_to_end(pid: int) -> bool:
+    """Whether a process handles SIGINT by now, as proc(5)'s status says; before that it would just die of it."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        caught = int(next(line for line in lines if line.startswith("SigCgt:")).split()[1], 16)
+        return bool(caught >> signal.SIGINT - 1 & 1)
+    return False
 
 
 @contextlib.contextmanager

@@ -66,6 +66,14 @@ def test_a_server_that_refuses_everything_is_no_measurement(url: str, tmp_path: 
         load.run(url, bodies, connections=1, seconds=0.5)
 
 
+def test_however_short_a_load_it_is_measured(url: str, tmp_path: Path) -> None:
+    bodies = tmp_path / "bodies"
+    bodies.write_text('{"good": true}\n')
+    assert (
+        load.run(url, bodies, connections=1, seconds=0.0).requests > 0
+    )  # asked to end before it starts, wrk would die
+
+
 def test_the_load_is_made_on_the_last_core_and_nothing_else_is() -> None:
     cores = os.sched_getaffinity(0)
     with load._on_last_core():

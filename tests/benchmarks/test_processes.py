@@ -57,10 +57,11 @@ ASKING = textwrap.dedent(
             return [processes._fields(pid)[0] for pid in processes.descendants()]
         def settled(wanted):
             for _ in range(500):
-                if sorted(states()) == wanted:
+                found = sorted(states())
+                if found == wanted:
                     break
                 time.sleep(0.02)
-            return sorted(states())
+            return found
         with server.paused():
             seen["paused"] = settled(["S", "T", "T"])
         seen["resumed"] = settled(["S", "S", "S"])
