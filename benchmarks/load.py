@@ -16,7 +16,8 @@ from msgspec import Struct
 SCRIPT: Final = Path(__file__).with_name("requests.lua")
 
 
-_HOUR: Final = "1h"
+_LOST: Final = 60
+"""Seconds after which a load ends that nobody asked to end any more."""
 
 
 class LoadToolMissing(Exception):
@@ -80,7 +81,7 @@ def run(url: str, bodies: Path, connections: int, seconds: float) -> Load:
     Raises:
         LoadFailed: Nothing was measured.
     """
-    how = ("-t1", f"-c{connections}", f"-d{_HOUR}", "--latency", "-s", str(SCRIPT))
+    how = ("-t1", f"-c{connections}", f"-d{round(seconds) + _LOST}s", "--latency", "-s", str(SCRIPT))
     with (
         _on_last_core(),
         subprocess.Popen(["wrk", *how, url, "--", str(bodies)], stdout=subprocess.PIPE, text=True) as wrk,
