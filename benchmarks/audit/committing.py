@@ -71,7 +71,7 @@ def log_alone(directory: Path, answer: Answer, callers: int, seconds: float) -> 
         nonlocal done
         done += len(tickets)
         if error is None and time.monotonic() < deadline:
-            log.submit([(body, None)] * len(tickets))
+            log.submit([((body,), None)] * len(tickets))
         else:
             ended.set()
 
@@ -79,7 +79,7 @@ def log_alone(directory: Path, answer: Answer, callers: int, seconds: float) -> 
     log.open()
     began = time.monotonic()
     deadline = began + seconds
-    log.submit([(body, None)] * callers)
+    log.submit([((body,), None)] * callers)
     ended.wait()
     took = time.monotonic() - began
     log.close()
@@ -101,7 +101,7 @@ async def _recorded(directory: Path, answer: Answer, callers: int, seconds: floa
         for count in itertools.count():
             if time.monotonic() - began >= seconds:
                 return count
-            await recorder.record(answer.entry)
+            await recorder.record((answer.entry,))
         raise AssertionError("counting does not end")
 
     done = sum(await asyncio.gather(*(call() for _ in range(callers))))

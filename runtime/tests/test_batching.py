@@ -141,8 +141,8 @@ def test_the_failure_of_one_request_is_its_own() -> None:
 
 def test_what_would_take_its_time_is_asked_on_a_thread_and_holds_nobody_up() -> None:
     class Edged(Doubling):
-        def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar] | None:
-            return None if any(row[0] == 7 for row in rows) else [float(row[0] or 0) * 2 for row in rows]
+        def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
+            return [None if row[0] == 7 else float(row[0] or 0) * 2 for row in rows]
 
     async def scenario() -> None:
         model = Edged()

@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -53,8 +53,8 @@ class Kept:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
-    async def record(self, entry: Entry) -> None:
-        self.entries.append(entry)
+    async def record(self, entries: Iterable[Entry]) -> None:
+        self.entries += entries
 
 
 def test_the_recorder_has_the_answer_before_the_caller() -> None:
@@ -62,9 +62,9 @@ def test_the_recorder_has_the_answer_before_the_caller() -> None:
         durable = asyncio.Event()
 
         class Slow(Kept):
-            async def record(self, entry: Entry) -> None:
+            async def record(self, entries: Iterable[Entry]) -> None:
                 await durable.wait()
-                await super().record(entry)
+                await super().record(entries)
 
         slow = Slow()
         task = asyncio.create_task(service(Logistic(), slow).predict(ROWS, CALLER))
@@ -80,7 +80,7 @@ def test_the_recorder_has_the_answer_before_the_caller() -> None:
 
 def test_a_recorder_that_fails_keeps_the_answer_back() -> None:
     class Broken(Kept):
-        async def record(self, entry: Entry) -> None:
+        async def record(self, entries: Iterable[Entry]) -> None:
             raise OSError("no space")
 
     with pytest.raises(OSError, match="no space"):

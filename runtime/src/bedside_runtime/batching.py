@@ -18,7 +18,7 @@ from bedside_runtime.contract import Row, Scalar
 from bedside_runtime.errors import DeadlineExceeded, OutputInvalid
 
 _Result = TypeVar("_Result")
-_AtOnce: TypeAlias = Callable[[Sequence[Row]], Sequence[Scalar] | None]
+_AtOnce: TypeAlias = Callable[[Sequence[Row]], Sequence[Scalar | None]]
 
 
 class Answered(Struct, frozen=True):
@@ -61,6 +61,15 @@ class Asking(Protocol):
         """
         ...
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether `at_once` answers anything."""
+        ...
+
+    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
+        """Answer rows of several requests in the loop itself, ``None`` where that cannot be; raises nothing."""
+        ...
+
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """Do ``work`` where the model is asked, so that it proves that place alive."""
         ...
@@ -81,9 +90,9 @@ class Inline:
         """``beside`` asks ``predictor`` on a thread; ``None`` for one that never takes its time."""
         self._predictor = predictor
         self._beside = beside
-        self._at_once: _AtOnce = predictor.predict
+        self._told: _AtOnce = predictor.predict
         if beside is not None and isinstance(predictor, Quick):
-            self._at_once = predictor.at_once
+            self._told = predictor.at_once
 
     @property
     def waiting(self) -> int:
@@ -100,12 +109,25 @@ class Inline:
         started = time.monotonic()
         if started > deadline:
             raise DeadlineExceeded("the deadline passed before the model was asked")
-        values = self._at_once(rows)
-        if values is not None:
-            return _answered(values, rows, time.monotonic() - started)
+        values = self._told(rows)
+        if None not in values:
+            return _answered(values, rows, time.monotonic() - started)  # type: ignore[arg-type] # none of them is None
         if self._beside is None:
             raise AssertionError("only an engine with a thread beside it leaves rows to the model")
         return self._beside.predict(rows, deadline)
+
+    @property
+    def answers_at_once(self) -> bool:
+        """See ``Asking``."""
+        return True
+
+    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
+        """See ``Asking``."""
+        try:
+            values = self._told(rows) if rows else ()
+        except Exception:  # noqa: BLE001 - a model may raise anything; each request by itself will show whose it is
+            values = ()
+        return values if len(values) == len(rows) else [None] * len(rows)
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """See ``Asking``."""
@@ -176,6 +198,15 @@ class Batching:
             raise
         finally:
             timer.cancel()
+
+    @property
+    def answers_at_once(self) -> bool:
+        """See ``Asking``."""
+        return False
+
+    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
+        """See ``Asking``."""
+        return [None] * len(rows)
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """See ``Asking``."""

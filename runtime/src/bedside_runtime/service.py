@@ -6,7 +6,7 @@ How the model is asked is the business of `batching`. An answer is handed back o
 import itertools
 import math
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from bedside_runtime import golden
 from bedside_runtime.adapters.predictor import Predictor
 from bedside_runtime.batching import Answered, Asking
 from bedside_runtime.contract import Contract, Row, Scalar
-from bedside_runtime.errors import Overloaded
+from bedside_runtime.errors import OutputInvalid, Overloaded
 from bedside_runtime.inputs import Flag, ValidRow
 from bedside_runtime.outputs import band_of
 
@@ -84,8 +84,11 @@ class Recorder(Protocol):
         """Whether a record could be written now; readiness depends on it."""
         ...
 
-    def record(self, entry: Entry) -> Awaitable[None] | None:
-        """Return what ends once ``entry`` is durable, ``None`` where nothing is kept; the answer leaves after that."""
+    def record(self, entries: Iterable[Entry]) -> Awaitable[None] | None:
+        """Return what ends once all of ``entries`` are durable, ``None`` where nothing is kept.
+
+        Answers leave after that.
+        """
         ...
 
     @property
@@ -104,7 +107,7 @@ class NoRecord:
     healthy = True
     detail = "none"
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entries: Iterable[Entry]) -> None:
         """Keep nothing."""
 
     async def refused(self, refused: Refused) -> None:
@@ -170,12 +173,58 @@ class PredictionService:
             predictions = tuple(
                 [Prediction(raw, band_of(raw), row.flags) for row, raw in zip(rows, answered.values, strict=True)]
             )
-            recorded = self.recorder.record(Entry(caller, cells, predictions, answered.seconds, answered.batch))
+            entry = Entry(caller, cells, predictions, answered.seconds, answered.batch)
+            recorded = self.recorder.record((entry,))
             if recorded is not None:
                 await recorded
         finally:
             self.in_flight -= 1
         return predictions
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether `predict_together` answers anybody: an engine that takes its time gathers requests by itself."""
+        return self._asking.answers_at_once
+
+    async def predict_together(
+        self, rows: Sequence[ValidRow], callers: Sequence[Caller]
+    ) -> Sequence[Prediction | None]:
+        """Answer one row of each of several callers, with one call of the model and recorded together.
+
+        Args:
+            rows: At least one.
+            callers: Who asks for each.
+
+        Returns:
+            One prediction a row; ``None`` for one that has to be asked for by itself with `predict`, which says why.
+        """
+        free = max(0, self._most - self.in_flight - self._asking.abandoned)
+        cells = [row.cells for row in rows[:free]]
+        self.in_flight += len(cells)
+        try:
+            started = time.monotonic()
+            values = self._asking.at_once(cells)
+            seconds = time.monotonic() - started
+            made = [self._prediction(row, value) for row, value in zip(rows, values, strict=False)]
+            batch = len(cells)
+            recorded = self.recorder.record(
+                Entry(caller, (row,), (prediction,), seconds, batch)
+                for caller, row, prediction in zip(callers, cells, made, strict=False)
+                if prediction is not None
+            )
+            if recorded is not None:
+                await recorded
+        finally:
+            self.in_flight -= len(cells)
+        return made + [None] * (len(rows) - len(made))
+
+    def _prediction(self, row: ValidRow, raw: Scalar | None) -> Prediction | None:
+        if raw is None:
+            return None
+        try:
+            return Prediction(raw, self._band_of(raw), row.flags)
+        except OutputInvalid:
+            return None
 
     async def self_check(self) -> None:
         """Answer the next golden case where patients are answered.

@@ -31,7 +31,7 @@ def opened(disk: SimulatedDisk, on_failure: Callable[[str], None] = lambda _: No
 
 def hand_in(log: AuditLog[Ticket], number: int) -> Ticket:
     ticket = Ticket()
-    log.submit([(body(number), ticket)])
+    log.submit([((body(number),), ticket)])
     return ticket
 
 

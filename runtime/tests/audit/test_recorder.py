@@ -51,7 +51,7 @@ def test_an_answer_is_recorded_with_who_what_and_how_long_and_without_its_inputs
     disk = SimulatedDisk()
 
     async def scenario(recorder: AuditRecorder) -> None:
-        await asyncio.gather(*(recorder.record(entry(f"r-{number}")) for number in range(20)))
+        await asyncio.gather(*(recorder.record([entry(f"r-{number}")]) for number in range(20)))
         assert recorder.healthy
         await recorder.close()
 
@@ -84,9 +84,9 @@ def test_after_a_failure_nobody_is_answered_unless_the_author_chose_so(on_failur
         for _ in range(3):
             if on_failure == "refuse":
                 with pytest.raises(AuditUnavailable):
-                    await recorder.record(entry("r-1"))
+                    await recorder.record([entry("r-1")])
             else:
-                await recorder.record(entry("r-1"))
+                await recorder.record([entry("r-1")])
         answers = on_failure == "answer-and-alarm"
         assert (recorder.healthy, recorder.alarm) == (answers, answers)
         assert recorder.unrecorded == (3 if answers else 0)
@@ -100,10 +100,10 @@ def test_a_caller_that_goes_away_is_recorded_all_the_same() -> None:
     disk = SimulatedDisk()
 
     async def scenario(recorder: AuditRecorder) -> None:
-        task = asyncio.ensure_future(recorder.record(entry("r-1")))
+        task = asyncio.ensure_future(recorder.record([entry("r-1")]))
         await asyncio.sleep(0)
         task.cancel()
-        await recorder.record(entry("r-2"))
+        await recorder.record([entry("r-2")])
         await recorder.close()
         gc.collect()
 
@@ -133,8 +133,8 @@ def test_an_answer_too_large_for_a_record_is_refused_and_the_log_lives_on() -> N
 
     async def scenario(recorder: AuditRecorder) -> None:
         with pytest.raises(RecordTooLarge):
-            await recorder.record(many)
-        await recorder.record(entry("r-2"))
+            await recorder.record([many])
+        await recorder.record([entry("r-2")])
         await recorder.close()
 
     run(disk, scenario)

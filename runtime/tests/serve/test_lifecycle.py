@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 import pytest
 
 from bedside_runtime.batching import Inline
@@ -52,7 +54,7 @@ def test_a_recorder_that_cannot_write_is_not_ready() -> None:
     class Full(NoRecord):
         healthy = False
 
-        async def record(self, entry: Entry) -> None:
+        async def record(self, entries: Iterable[Entry]) -> None:
             raise OSError
 
     assert ready(Clock(), Full()).readiness().reason == "recorder-unavailable"

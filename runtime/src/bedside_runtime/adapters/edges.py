@@ -52,15 +52,11 @@ class AtEdges:
 
     def predict(self, rows: Sequence[Row]) -> Sequence[Scalar]:
         """See ``Predictor``."""
-        return [self._asked(row) if value is None else value for row, value in zip(rows, self._told(rows), strict=True)]
+        told = self.at_once(rows)
+        return [self._asked(row) if value is None else value for row, value in zip(rows, told, strict=True)]
 
-    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar] | None:
+    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
         """See ``Quick``: ``None`` where the model itself has to be asked."""
-        told = self._told(rows)
-        return None if None in told else told  # type: ignore[return-value] # none of them is None
-
-    def _told(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
-        """Return what the engine answers; ``None`` where the model itself has to be asked."""
         told, cuts = self._computes(rows), self._cuts
         if cuts:  # of bands, and so of numbers
             told = [None if value is None or bisect_right(cuts, value) % 2 else value for value in told]

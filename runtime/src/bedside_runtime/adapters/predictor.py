@@ -26,6 +26,6 @@ class Predictor(Protocol):
 class Quick(Predictor, Protocol):
     """Answers most rows in microseconds, and knows which it does not."""
 
-    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar] | None:
-        """Return what ``predict`` returns, or ``None`` where that would take its time."""
+    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
+        """Return what ``predict`` returns, ``None`` for a row where that would take its time."""
         ...

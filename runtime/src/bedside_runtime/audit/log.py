@@ -42,7 +42,7 @@ class AuditLog(Generic[Ticket]):
         self._deliver = deliver
         self._on_failure = on_failure
         self._tick_seconds = writer.tick_seconds if tick_seconds is None else tick_seconds
-        self._queue: queue.SimpleQueue[Sequence[tuple[Entry, Ticket]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Sequence[tuple[Sequence[Entry], Ticket]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._lock = threading.Lock()
         self._closing = False
@@ -79,8 +79,8 @@ class AuditLog(Generic[Ticket]):
         """Whether checkpoints are signed."""
         return self._writer.signed
 
-    def submit(self, entries: Sequence[tuple[Entry, Ticket]]) -> None:
-        """Hand in entries, each with a ticket that ``deliver`` gets when its fate is known.
+    def submit(self, entries: Sequence[tuple[Sequence[Entry], Ticket]]) -> None:
+        """Hand in entries, some together with a ticket that ``deliver`` gets when their fate is known.
 
         Raises:
             AuditUnavailable: The log is closed or has latched; nothing was handed in.
@@ -106,7 +106,7 @@ class AuditLog(Generic[Ticket]):
             raise AuditUnavailable(self._writer.failure)
 
     def _run(self) -> None:
-        group: list[tuple[Entry, Ticket]] = []
+        group: list[tuple[Sequence[Entry], Ticket]] = []
         try:
             while True:
                 going_on = self._gather(group)
@@ -121,22 +121,24 @@ class AuditLog(Generic[Ticket]):
         finally:
             self._ended.set()
 
-    def _gather(self, group: list[tuple[Entry, Ticket]]) -> bool:
+    def _gather(self, group: list[tuple[Sequence[Entry], Ticket]]) -> bool:
         """Wait for entries, then take all that wait. Returns ``False`` when the log is being closed."""
+        size = 0
         try:
             entries = self._queue.get(timeout=self._tick_seconds)
             while entries is not None:
                 group.extend(entries)
-                if len(group) >= _LARGEST_GROUP:
+                size += sum([len(together) for together, _ in entries])
+                if size >= _LARGEST_GROUP:
                     return True
                 entries = self._queue.get_nowait()
         except queue.Empty:
             return True
         return False
 
-    def _step(self, group: list[tuple[Entry, Ticket]]) -> None:
+    def _step(self, group: list[tuple[Sequence[Entry], Ticket]]) -> None:
         if group:
-            self._writer.append([entry for entry, _ in group])
+            self._writer.append([entry for together, _ in group for entry in together])
             durable = [ticket for _, ticket in group]
             group.clear()
             self._deliver(durable, None)
@@ -145,7 +147,7 @@ class AuditLog(Generic[Ticket]):
             self._next_tick = now + self._tick_seconds
             self._writer.tick(ready=self.ready)
 
-    def _latch(self, group: list[tuple[Entry, Ticket]], reason: str) -> None:
+    def _latch(self, group: list[tuple[Sequence[Entry], Ticket]], reason: str) -> None:
         """Tell everybody who waits, and everybody who still slipped in, that nothing of theirs is durable."""
         with self._lock:
             self._writer.fail(reason)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from bedside_runtime.audit.chain import MAX_BODY
@@ -37,7 +37,7 @@ class AuditRecorder:
         self._on_latch = on_latch
         self.unrecorded = 0
         self._unawaited = 0
-        self._gathered: list[tuple[Entry, _Waiting]] = []
+        self._gathered: list[tuple[Sequence[Entry], _Waiting]] = []
 
     def open(self) -> None:
         """Open the log; blocking.
@@ -67,31 +67,35 @@ class AuditRecorder:
         """Whether checkpoints are signed."""
         return self._log.signed
 
-    def record(self, entry: Answered) -> Awaitable[None]:
-        """Return what ends once ``entry`` is durable.
+    def record(self, entries: Iterable[Answered]) -> Awaitable[None]:
+        """Return what ends once all of ``entries`` are durable.
 
-        It raises AuditUnavailable when ``entry`` never will be; nobody may be answered then.
+        It raises AuditUnavailable when some never will be; nobody of them may be answered then.
 
         Raises:
-            RecordTooLarge: It does not fit into one record.
+            RecordTooLarge: One does not fit into one record; none of them is recorded.
         """
+        made = [self._made(entry) for entry in entries]
+        waiting = self._hand_in(made)
+        return self._anyway(waiting, len(made)) if self._answers_anyway else waiting
+
+    def _made(self, entry: Answered) -> Entry:
         caller = entry.caller
         micros = round(entry.seconds * 1e6)
         asked = Asked(caller.request, caller.identity, micros, entry.batch, entry.predictions)
         made = self._keeper.entry(asked, entry.rows)
         if isinstance(made, bytes) and len(made) > MAX_BODY:
             raise RecordTooLarge("the answer does not fit into one record")
-        waiting = self._hand_in(made)
-        return self._anyway(waiting) if self._answers_anyway else waiting
+        return made
 
-    async def _anyway(self, waiting: _Waiting) -> None:
-        """Count an answer that leaves unrecorded after the log has latched."""
+    async def _anyway(self, waiting: _Waiting, answers: int) -> None:
+        """Count answers that leave unrecorded after the log has latched."""
         try:
             await waiting
         except AuditUnavailable:
             if not self.alarm:
                 raise
-            self.unrecorded += 1
+            self.unrecorded += answers
 
     async def refused(self, refused: Refused) -> None:
         """Return once ``refused`` is durable, or once it is known that it never will be.
@@ -104,7 +108,7 @@ class AuditRecorder:
         body = Refusal(caller.request, caller.identity, refused.status, refused.code, micros)
         if refused.at_once and self._unawaited < _MOST_UNAWAITED:
             self._unawaited += 1
-            self._hand_in(encode(body)).add_done_callback(self._written)
+            self._hand_in([encode(body)]).add_done_callback(self._written)
             return
         await self._note(body)
 
@@ -115,7 +119,7 @@ class AuditRecorder:
 
     async def _note(self, body: Refusal | Lifecycle) -> None:
         with contextlib.suppress(AuditUnavailable):
-            await self._hand_in(encode(body))
+            await self._hand_in([encode(body)])
 
     async def close(self) -> None:
         """Write what waits, end the segment with a checkpoint.
@@ -126,12 +130,12 @@ class AuditRecorder:
         self._hand_over()
         await asyncio.to_thread(self._log.close)
 
-    def _hand_in(self, entry: Entry) -> _Waiting:
-        """Gather ``entry``; all of one turn of the loop are handed over together, which wakes the log's thread once."""
+    def _hand_in(self, entries: Sequence[Entry]) -> _Waiting:
+        """Gather ``entries``; all of one turn of the loop are handed over together, which wakes the log's thread once."""
         waiting: _Waiting = self._loop.create_future()
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
-        self._gathered.append((entry, waiting))
+        self._gathered.append((entries, waiting))
         return waiting
 
     def _hand_over(self) -> None:

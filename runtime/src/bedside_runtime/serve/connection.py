@@ -11,7 +11,6 @@ uvicorn's class keeps its requests as *cycles*, answered in their order; `Exchan
 """
 
 import asyncio
-import contextvars
 import math
 import time
 from functools import partial
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bedside_runtime.serve import bodies, eager, heads, predicting
+from bedside_runtime.serve import bodies, heads, predicting
 from bedside_runtime.serve.auth.certificates import Peer, peer
 from bedside_runtime.serve.auth.gate import PROBES, is_probe
 from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
@@ -34,11 +33,11 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 _AT_ONCE: Final = 2 * 1024
-"""Bytes that are parsed as they come."""
+"""Bytes that are parsed in one turn of the loop; of more, pieces that double until a request has ended in one. Who
+sends many requests at once takes turns with everybody else; a large body is read on."""
 
 _PIECE: Final = 512
-"""Of more, pieces that double until a request has ended in one are parsed in one turn of the loop. Who sends many
-requests at once takes turns with everybody else; a large body is read on."""
+"""As many, where the last request was one that waits in line."""
 
 _UNREAD: Final = 16 * 1024
 """Bytes beyond what the kernel keeps that a client may leave unread before nothing more is answered."""
@@ -46,7 +45,7 @@ _UNREAD: Final = 16 * 1024
 _URGENT: Final = (b"POST ", *(b"GET " + path for path in sorted(PROBES)))
 """How predictions and probes begin, and hardly anything else; only an order rests on it."""
 
-_NOTHING: Final = memoryview(b"")
+_NOTHING: Final = b""
 
 SWEEP_SECONDS: Final = 0.25
 """How often connections are asked whether their time is up."""
@@ -103,7 +102,7 @@ class Connection(HttpToolsProtocol):
         self._ended = False  # a message ended in the bytes that are being parsed
         self._timed = ""  # the part of the message that has a time to arrive in: head, body, or none yet
         self._piece = 0  # how many these are
-        self._held = _NOTHING  # came, and waits for its turn
+        self._held: bytes | memoryview = _NOTHING  # came, and waits for its turn
         self._at_once = _AT_ONCE  # none, where the last request was one that waits in line
         self._has_turn = False  # to come
         self._unparsed = 0  # bytes of a head that has not ended, or that came since its body last grew
@@ -131,30 +130,28 @@ class Connection(HttpToolsProtocol):
         """Bytes came; those of a connection that is being ended are thrown away."""
         if self._refused is not None:
             self._throw_away(len(data))
-        elif not self._held and len(data) <= self._at_once:
-            self._parse(data)
-        elif not self._at_once and self._looks_urgent(data):
+        elif self._at_once or self._looks_urgent(data):
             self._at_once = _AT_ONCE
-            self.data_received(data)
+            self._held = memoryview(bytes(self._held) + data) if self._held else data
+            if not self._has_turn and not self.flow.read_paused:
+                self._has_turn = True
+                self.wall.turn.read(self)
         else:
             self._held = memoryview(bytes(self._held) + data)
-            if not self._at_once:
-                self.flow.pause_reading()
-                self._await_turn()
-            elif not self._has_turn and not self.flow.read_paused:
-                self._take_turn()
+            self.flow.pause_reading()
+            self._await_turn()
 
     def _looks_urgent(self, data: bytes) -> bool:
         """Guess whether a prediction or a probe begins here: it does not wait because the last request was another."""
         waits = self._held or self._in_message or not self.cycle.response_complete
         return not waits and data.startswith(_URGENT)
 
-    def _take_turn(self) -> None:
+    def take_turn(self) -> None:
         """Parse what is held, piece by piece, until a request has ended; what is left waits for another turn."""
         self._has_turn = False
         if self.flow.write_paused:  # goes on when the client has read
             return
-        left, size = self._held, _PIECE
+        left, size = self._held, self._at_once or _PIECE
         while left and self._refused is None and not self.transport.is_closing():
             self._parse(left[:size])
             left = left[size:]
@@ -165,9 +162,10 @@ class Connection(HttpToolsProtocol):
             self._held = _NOTHING
             return
         self._held = left
-        if self._held:
+        if left:
             self.flow.pause_reading()
-        self._go_on()
+        if self.flow.read_paused:
+            self._go_on()
 
     def _parse(self, data: "bytes | memoryview") -> None:
         self._ended = self._grew = False
@@ -217,6 +215,8 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn closes at once
         """The client will send nothing more, but it may still read the answer to what it sent."""
+        if self._has_turn and self._at_once:
+            self.take_turn()
         if self._in_message or self.cycle is None or self.cycle.response_complete:
             return False
         self._end_after_answer()
@@ -229,7 +229,7 @@ class Connection(HttpToolsProtocol):
         if now > self._reads_until:
             self.wall.metrics.refused("slow-reader")
             self.transport.abort()
-        elif now > self._expires and self.flow.read_paused and self._refused is None:
+        elif now > self._expires and (self.flow.read_paused or self._has_turn) and self._refused is None:
             self._expires = now + self.wall.limits.body_seconds  # it is we who do not read
         elif now > self._expires:
             self._expires = math.inf
@@ -388,9 +388,9 @@ class Connection(HttpToolsProtocol):
             return
         self._has_turn = True
         if self._at_once:
-            self.loop.call_soon(self._take_turn)
+            self.wall.turn.read(self)
         else:
-            self.wall.line.join(self._take_turn, lambda: self not in self.connections)
+            self.wall.line.join(self.take_turn, lambda: self not in self.connections)
 
     def _queue(self, exchange: Exchange) -> None:
         """Answer ``exchange`` now, or after those before it."""
@@ -400,11 +400,7 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
             return
-        answering, predictions = exchange.run_asgi(self.app), self.wall.predictions
-        if predictions is None or predictions.tracing is None:
-            eager.start(self.loop, answering, self.tasks)
-        else:  # in a context of its own: the current trace is that of no other request
-            contextvars.copy_context().run(eager.start, self.loop, answering, self.tasks)
+        self.wall.turn.answer(exchange)
 
     def _bytes(self, reply: Reply, *, close: bool) -> bytes:
         identity, body = reply.request_id.encode(), reply.body
@@ -454,8 +450,11 @@ class Connection(HttpToolsProtocol):
         if isinstance(app, Problem):  # its body was refused while it waited
             self._say(app)
             return
+        if isinstance(cycle, Exchange):
+            self.wall.turn.answer(cycle)
+            return
         start = partial(super()._start_asgi_task, cycle, app)
-        if isinstance(cycle, Exchange) or is_probe(cycle.scope["method"].encode(), cycle.scope["raw_path"]):
+        if is_probe(cycle.scope["method"].encode(), cycle.scope["raw_path"]):
             start()
         else:
             self.wall.line.join(start, partial(self._is_for_nobody, cycle.scope))

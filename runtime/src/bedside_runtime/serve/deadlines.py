@@ -19,7 +19,9 @@ _UNITS: Final = MappingProxyType({b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-
 _MILLISECONDS: Final = re.compile(rb"[0-9]{1,12}")
 _IN_MILLISECONDS: Final = (b"x-request-deadline-ms", b"x-envoy-expected-rq-timeout-ms")
 _GRPC_TIMEOUT: Final = b"grpc-timeout"
-_NAMES: Final = frozenset({*_IN_MILLISECONDS, _GRPC_TIMEOUT})
+
+NAMES: Final = frozenset({*_IN_MILLISECONDS, _GRPC_TIMEOUT})
+"""Header fields in which a caller says it."""
 
 
 def seconds(head: Mapping[bytes, bytes]) -> float | None:
@@ -31,7 +33,7 @@ def seconds(head: Mapping[bytes, bytes]) -> float | None:
     Raises:
         Problem: A header says something else than a time; an answer that comes too late is never sent by mistake.
     """
-    if _NAMES.isdisjoint(head):
+    if NAMES.isdisjoint(head):
         return None
     found = [_milliseconds(head[name]) for name in _IN_MILLISECONDS if name in head]
     if _GRPC_TIMEOUT in head:

@@ -73,8 +73,20 @@ class Exchange(Struct, eq=False):
             reply = await self._reply(predictions)
         else:
             reply = await self._traced(predictions, predictions.tracing)
-        wall.metrics.request(self.route, "POST", reply.status, time.monotonic() - self.received)
-        self.connection.reply(self, reply)
+        self.say(reply, time.monotonic())
+
+    def say(self, reply: Reply, now: float) -> None:
+        """Send ``reply``, at ``now`` on the monotonic clock."""
+        connection = self.connection
+        connection.wall.metrics.request(self.route, "POST", reply.status, now - self.received)
+        connection.reply(self, reply)
+
+    def asked(self) -> Asked | None:
+        """Return what is asked where it is decided that it may be."""
+        decision = self.decision
+        if self.problem is not None or not isinstance(decision, Verdict):
+            return None
+        return Asked(self.route, self.named, self.head, b"".join(self.body), self.received, decision.identity)
 
     async def _traced(self, predictions: Predictions, tracing: Tracing) -> Reply:
         trace = tracing.begin("POST", self.head, self.received)
@@ -86,9 +98,11 @@ class Exchange(Struct, eq=False):
         decision = self.decision
         if not isinstance(decision, Verdict):
             return self._decided(predictions, decision)
+        asked = self.asked()
+        if asked is not None:
+            return predictions.answer(asked)
         if self.problem is None:
-            body = b"".join(self.body)
-            return predictions.answer(Asked(self.route, self.named, self.head, body, self.received, decision.identity))
+            raise AssertionError("what is neither refused nor undecided is asked")
         caller = Caller(predicting.request_id(self.head), decision.identity)
         return predictions.refuse(self.problem, caller, self.received)
 

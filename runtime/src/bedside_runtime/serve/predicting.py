@@ -44,6 +44,9 @@ _COUNTER: Final = itertools.count(1)
 _AT_ONCE: Final = TURNED_AWAY | {Overloaded.code}
 """Problems whose answers do not wait for the disk: turning somebody away may not cost what serving does."""
 
+_UNUSUAL: Final = deadlines.NAMES | {b"content-encoding"}
+"""Header fields that the usual request does not have."""
+
 _STRANGERS: Final = 200
 _STRANGERS_PER_SECOND: Final = 10.0
 """Records of callers who were turned away: as many at once, and as many on the average, as the log takes."""
@@ -161,6 +164,50 @@ class Predictions:
         except Exception as error:  # noqa: BLE001 - the outermost boundary of these routes
             problem = self.understood(error, caller.request)
         return await self.refuse(problem, caller, asked.received)
+
+    def together(self) -> Loaded | None:
+        """Return what answers usual requests together, ``None`` where each has to be answered by itself now."""
+        loaded = self.loaded
+        if loaded is None or self.tracing is not None or self._lifecycle.service is None:
+            return None
+        return loaded if loaded.service.answers_at_once else None
+
+    def usual(self, loaded: Loaded, asked: Asked) -> ValidRow | None:
+        """Return the row of a usual request; ``None`` for any other one, which `answer` has to look at."""
+        head = asked.head
+        if (
+            asked.named is not None
+            or head.get(b"content-type") != b"application/json"
+            or not _UNUSUAL.isdisjoint(head)
+            or len(asked.body) > loaded.service.contract.serve.max_body
+        ):
+            return None
+        rows = loaded.compiled.rows(asked.body)
+        return None if rows is None else rows[0]
+
+    async def answer_together(
+        self, loaded: Loaded, asked: Sequence[Asked], rows: Sequence[ValidRow]
+    ) -> Sequence[Reply | None]:
+        """Return the replies to usual requests; ``None`` for those that `answer` has to look at. Never raises."""
+        callers = [Caller(request_id(one.head), one.identity) for one in asked]
+        service = loaded.service
+        try:
+            predictions = await service.predict_together(rows, callers)
+        except asyncio.CancelledError:
+            problem = not_ready("draining")
+        except Exception as error:  # noqa: BLE001 - the outermost boundary of these routes
+            problem = self.understood(error, callers[0].request)
+        else:
+            return [
+                None if one is None else self._told(loaded, caller, one)
+                for caller, one in zip(callers, predictions, strict=True)
+            ]
+        return [await self.refuse(problem, caller, one.received) for caller, one in zip(callers, asked, strict=True)]
+
+    def _told(self, loaded: Loaded, caller: Caller, prediction: Prediction) -> Reply:
+        predictions = (prediction,)
+        self._metrics.answered(predictions)
+        return _written(loaded, caller, predictions, None)
 
     async def refuse(self, problem: Problem, caller: Caller, received: float) -> Reply:
         """Record that somebody asked for a prediction and gets none, and return what is said."""

@@ -9,6 +9,7 @@ from bedside_runtime.serve.auth.gate import Gate
 from bedside_runtime.serve.line import Line
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Predictions
+from bedside_runtime.serve.turn import Turn
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
@@ -23,6 +24,7 @@ class Wall:
         gate: Decides which requests may go on.
         limits: The release's settings, once they are known.
         line: Where those wait who ask for documents.
+        turn: Reads and answers what arrives at the same time.
         closing: Whether every answer says that the connection ends with it.
     """
 
@@ -32,6 +34,7 @@ class Wall:
         self.gate = gate
         self.limits = Serve()
         self.line = Line()
+        self.turn = Turn(predictions, metrics)
         self.closing = False
         self._fields: list[tuple[bytes, bytes]] = []
         self._heads: dict[tuple[int, str], bytes] = {}

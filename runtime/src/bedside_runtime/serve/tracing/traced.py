@@ -1,11 +1,11 @@
 """Asking the model and recording, each noted in the trace of its request: wrappers, there only if asked for."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from bedside_runtime.batching import Answered, Asking
-from bedside_runtime.contract import Row
+from bedside_runtime.contract import Row, Scalar
 from bedside_runtime.errors import DeadlineExceeded
 from bedside_runtime.serve.tracing.current import CURRENT
 from bedside_runtime.service import Entry, Recorder, Refused
@@ -50,6 +50,15 @@ class TracedAsking:
         answered = self._asking.predict(rows, deadline)
         return answered if isinstance(answered, Answered) else await answered
 
+    @property
+    def answers_at_once(self) -> bool:
+        """See ``Asking``."""
+        return False  # each request has a trace of its own
+
+    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
+        """See ``Asking``."""
+        return [None] * len(rows)
+
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """See ``Asking``."""
         return await self._asking.run(work)
@@ -75,10 +84,10 @@ class TracedRecorder:
         """See ``Recorder``."""
         return self._recorder.detail
 
-    async def record(self, entry: Entry) -> None:
+    async def record(self, entries: Iterable[Entry]) -> None:
         """See ``Recorder``."""
         since = time.time_ns()
-        if (recorded := self._recorder.record(entry)) is not None:
+        if (recorded := self._recorder.record(entries)) is not None:
             await recorded
         self._note(since)
 

@@ -1,0 +1,115 @@
+"""What arrives in one turn of the loop is read together, and answered together.
+
+Between two calls of the kernel the interpreter finds its own code cold, so first everything is received, then
+everything is parsed, then the model is asked once for all usual requests, and the audit log waits for one sync. Nobody
+waits for company: a lone request is answered in the turn in which it came.
+"""
+
+import asyncio
+import contextvars
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bedside_runtime.inputs import ValidRow
+from bedside_runtime.serve import eager
+from bedside_runtime.serve.exchange import Exchange
+from bedside_runtime.serve.metrics import Metrics
+from bedside_runtime.serve.predicting import Asked, Loaded, Predictions, Reply
+
+if TYPE_CHECKING:
+    from bedside_runtime.serve.connection import Connection
+
+
+class Turn:
+    """One port's connections that hold bytes, and the exchanges that were parsed from them.
+
+    A step that fails is reported by the loop and takes nobody with it: the others go on in the next turn.
+    """
+
+    def __init__(self, predictions: Predictions | None, metrics: Metrics) -> None:
+        self._predictions, self._metrics = predictions, metrics
+        self._reading: deque[Connection] = deque()
+        self._asked: list[Exchange] = []
+        self._alone: deque[Exchange] = deque()
+        self._comes = False
+
+    def read(self, connection: "Connection") -> None:
+        """Let ``connection`` parse what it holds."""
+        self._reading.append(connection)
+        if not self._comes:
+            self._soon()
+
+    def answer(self, exchange: Exchange) -> None:
+        """Answer ``exchange``, which is whole."""
+        self._asked.append(exchange)
+        if not self._comes:
+            self._soon()
+
+    def _soon(self) -> None:
+        self._comes = True
+        asyncio.get_running_loop().call_soon(self._take)
+
+    def _take(self) -> None:
+        reading, alone = self._reading, self._alone
+        try:
+            while reading:
+                reading.popleft().take_turn()
+            if self._asked:
+                self._answer()
+            while alone:
+                self._answer_alone(alone.popleft())
+        finally:
+            self._comes = False
+            if reading or alone or self._asked:
+                self._soon()
+
+    def _answer(self) -> None:
+        asked, self._asked = self._asked, []
+        predictions = self._predictions
+        loaded = None if predictions is None else predictions.together()
+        if predictions is None or loaded is None:
+            self._alone += asked
+            return
+        usual: list[tuple[Exchange, Asked, ValidRow]] = []
+        for exchange in asked:
+            whole = exchange.asked()
+            row = None if whole is None else predictions.usual(loaded, whole)
+            if whole is None or row is None:
+                self._alone.append(exchange)
+            else:
+                usual.append((exchange, whole, row))
+        if usual:
+            connection = usual[0][0].connection
+            eager.start(connection.loop, self._answer_together(predictions, loaded, usual), connection.tasks)
+
+    async def _answer_together(
+        self, predictions: Predictions, loaded: Loaded, usual: Sequence[tuple[Exchange, Asked, ValidRow]]
+    ) -> None:
+        exchanges, asked, rows = zip(*usual, strict=True)
+        replies = await predictions.answer_together(loaded, asked, rows)
+        self._say(deque(zip(exchanges, replies, strict=True)))
+
+    def _say(self, answered: deque[tuple[Exchange, Reply | None]]) -> None:
+        now = time.monotonic()
+        try:
+            while answered:
+                exchange, reply = answered.popleft()
+                if reply is None:
+                    self._alone.append(exchange)
+                else:
+                    exchange.say(reply, now)
+        finally:
+            if answered:
+                asyncio.get_running_loop().call_soon(self._say, answered)
+            if self._alone and not self._comes:
+                self._soon()
+
+    def _answer_alone(self, exchange: Exchange) -> None:
+        connection, predictions = exchange.connection, self._predictions
+        answering = exchange.run_asgi(connection.app)
+        if predictions is None or predictions.tracing is None:
+            eager.start(connection.loop, answering, connection.tasks)
+        else:  # in a context of its own: the current trace is that of no other request
+            contextvars.copy_context().run(eager.start, connection.loop, answering, connection.tasks)
