@@ -34,8 +34,9 @@ class Answer(Struct, frozen=True):
     def body(self) -> bytes:
         """Return it as canonical bytes, with the HMAC of its inputs."""
         entry = self.entry
-        asked = Asked(entry.caller.request, entry.caller.identity, 1_000, entry.batch, entry.predictions)
-        made = self.keeper.entry(asked, entry.rows)
+        caller = entry.caller
+        asked = Asked(caller.request, caller.identity, 1_000, entry.batch, entry.predictions, entry.rows)
+        (made,) = self.keeper.entries([asked])
         if not isinstance(made, bytes):
             raise TypeError("an HMAC does not wait for its position")
         return made

@@ -58,8 +58,8 @@ def _entries(keeper: Keeper) -> Iterator[record.Entry]:
     for number, value in enumerate(_VALUES):
         flags = (Flag("missing", "Größe"), Flag("outside-expected", "age")) if number % 2 else ()
         outputs = [_Output(value, "elevated" if number else None, flags)] * (1 + number % 2)
-        asked = Asked(f"r-{number}", "ehr" if number else None, 120 + number, 3, outputs)
-        yield keeper.entry(asked, ROWS[: 1 + number % 2])
+        asked = Asked(f"r-{number}", "ehr" if number else None, 120 + number, 3, outputs, ROWS[: 1 + number % 2])
+        yield from keeper.entries([asked])
     yield record.encode(record.Refusal("r-refused", "ehr", 422, "invalid-inputs", 77))
     yield record.encode(record.Lifecycle("not-ready", "predict-loop-stalled"))
     yield record.encode(record.Heartbeat(ready=False))

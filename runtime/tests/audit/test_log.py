@@ -126,7 +126,7 @@ def test_a_heartbeat_that_fails_takes_nobodys_answer_back() -> None:
 def test_a_defect_in_an_entry_latches_like_a_failed_disk() -> None:
     log = opened(SimulatedDisk())
     ticket = Ticket()
-    log.submit([(lambda _: b"%d" % (1 // 0), ticket)])
+    log.submit([([lambda _: b"%d" % (1 // 0)], ticket)])
     assert isinstance(ticket.exception(5), AuditUnavailable)
     assert log.failure == "defect in the audit log: ZeroDivisionError"
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bedside_runtime import canonical
 from bedside_runtime.audit import record
-from bedside_runtime.audit.prediction import Asked, CanonicalInputs, body, scalar
+from bedside_runtime.audit.prediction import Asked, CanonicalInputs, bodies, scalar
 from bedside_runtime.inputs import Flag
 from bedside_runtime.service import Prediction
 
@@ -43,13 +43,15 @@ def test_what_is_written_in_a_special_way_is_found(name: str, cell: Any) -> None
     for others in ({}, {"y": 1.0, "z": None}, {"A": 2.5, "b": "x.0"}):
         row = {name: cell, **others}
         wanted = canonical.encode({key: exact(value) for key, value in row.items()})
-        assert CanonicalInputs(list(row)).row(tuple(row.values())) == wanted
+        usual = dict.fromkeys(row, 1.5)
+        rows = [tuple(row.values()), tuple(usual.values())]
+        assert CanonicalInputs(list(row)).each(rows) == [wanted, canonical.encode(usual)]
 
 
 @pytest.mark.parametrize("cell", [float("nan"), float("inf")])
 def test_what_is_no_number_is_never_written_as_missing(cell: float) -> None:
     with pytest.raises(ValueError, match="not representable"):
-        CanonicalInputs(["a", "b"]).row((1.0, cell))
+        CanonicalInputs(["a", "b"]).each([(1.0, None), (1.0, cell)])
 
 
 @given(
@@ -77,8 +79,10 @@ def test_a_body_is_written_as_the_canonical_encoder_writes_it(
         "release": "sha256:x",
         "request": request,
     }
-    made = body(Asked(request, caller, duration, batch, rows), ["ab"], "sha256:x", None)
+    asked = Asked(request, caller, duration, batch, rows, [])
+    made, another = bodies([asked, asked], [["ab"], None], "sha256:x", None)
     assert made == canonical.encode(value)
+    assert another == canonical.encode({**value, "inputs": None})
     read = msgspec.json.decode(made, type=record.Body)
     assert isinstance(read, record.Prediction)
     assert (read.request, read.caller, read.inputs) == (request, caller, ("ab",))

@@ -8,15 +8,22 @@ from logs import POD, RELEASE
 from bedside_runtime import canonical
 from bedside_runtime.audit import record
 from bedside_runtime.audit.prediction import Asked
-from bedside_runtime.audit.privacy import KeepsHmac, KeepsNothing, key_id, mac, read_hmac_key
-from bedside_runtime.audit.record import Position
+from bedside_runtime.audit.privacy import Keeper, KeepsHmac, KeepsNothing, key_id, mac, read_hmac_key
+from bedside_runtime.audit.record import Entry, Position
+from bedside_runtime.contract import Row
 from bedside_runtime.errors import AuditKeyInvalid
 from bedside_runtime.service import Prediction
 
 NAMES = ["age", "lactate", "admission", "ventilated"]
 ROW = (63, 1.5, "Emergency", True)
-ASKED = Asked("r-1", "ward-3", 12, 1, [Prediction(0.25, "low", ())])
+ASKED = Asked("r-1", "ward-3", 12, 1, [Prediction(0.25, "low", ())], [])
+
 KEY = bytes(range(32))
+
+
+def kept(keeper: Keeper, *rows: Row) -> Entry:
+    (entry,) = keeper.entries([msgspec.structs.replace(ASKED, rows=rows)])
+    return entry
 
 
 def inputs(entry: object) -> object:
@@ -27,13 +34,13 @@ def inputs(entry: object) -> object:
 def test_nothing_is_kept_where_nothing_shall_be() -> None:
     keeper = KeepsNothing(NAMES, RELEASE, None)
     assert keeper.begin(POD, 0) == record.Payload("none")
-    assert inputs(keeper.entry(ASKED, [ROW])) is None
+    assert inputs(kept(keeper, ROW)) is None
 
 
 def test_an_hmac_proves_the_inputs_to_whoever_has_the_key() -> None:
     keeper = KeepsHmac(NAMES, RELEASE, None, KEY)
     expected = canonical.encode(dict(zip(NAMES, ROW, strict=True)))
-    assert inputs(keeper.entry(ASKED, [ROW])) == [mac(KEY, expected)]
+    assert inputs(kept(keeper, ROW)) == [mac(KEY, expected)]
     assert keeper.begin(POD, 0) == record.Payload("hmac", key_id(KEY))
 
 
@@ -42,7 +49,7 @@ def test_anyone_with_openssl_can_recompute_an_hmac() -> None:
     command = ["openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt", f"hexkey:{KEY.hex()}"]
     done = subprocess.run(command, input=data, capture_output=True, check=True)
     keeper = KeepsHmac(NAMES, RELEASE, None, KEY)
-    assert inputs(keeper.entry(ASKED, [ROW])) == [done.stdout.split()[-1].decode()]
+    assert inputs(kept(keeper, ROW)) == [done.stdout.split()[-1].decode()]
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -50,7 +57,7 @@ def test_every_input_of_every_type_changes_the_hmac(index: int) -> None:
     keeper = KeepsHmac(NAMES, RELEASE, None, KEY)
     changed = list(ROW)
     changed[index] = None  # type: ignore[call-overload]
-    assert inputs(keeper.entry(ASKED, [ROW])) != inputs(keeper.entry(ASKED, [tuple(changed)]))
+    assert inputs(kept(keeper, ROW)) != inputs(kept(keeper, tuple(changed)))
 
 
 def test_another_key_gives_another_hmac_and_another_name() -> None:
@@ -83,7 +90,7 @@ class TestSealed:
         private = X25519PrivateKey.generate()
         keeper = KeepsSealed(NAMES, RELEASE, None, private.public_key())
         payload = keeper.begin(position.pod, position.segment)
-        entry = keeper.entry(ASKED, [ROW, ROW])
+        entry = kept(keeper, ROW, ROW)
         assert callable(entry)
         return keeper, payload, entry, private
 
@@ -122,7 +129,7 @@ class TestSealed:
 
         keeper, *_ = self.sealed(Position(POD, 0, 0))
         with pytest.raises(RecordTooLarge):
-            keeper.entry(ASKED, [(1, 2.0, "x" * 2_000_000, True)])
+            kept(keeper, (1, 2.0, "x" * 2_000_000, True))
 
     def test_a_recipient_that_is_none_is_refused(self) -> None:
         from bedside_runtime.audit.sealing import read_private_key, read_recipient

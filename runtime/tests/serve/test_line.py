@@ -183,9 +183,11 @@ def test_who_has_gone_away_makes_nobody_wait_and_is_recorded_where_that_is_due()
     async def main() -> None:
         port = Port()
         posted = b"POST /nowhere HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n"
-        for asked in [DOCUMENT, posted, *[DOCUMENT + DOCUMENT] * MANY]:
-            connection, wire = port.connection()
+        gone = [port.connection() for _ in range(MANY)]
+        for (connection, _), asked in zip(gone, [DOCUMENT, posted, *[DOCUMENT * 2] * (MANY - 2)], strict=True):
             connection.data_received(asked)
+        await port.turns(1)
+        for connection, wire in gone:
             wire.closed = True
             connection.connection_lost(None)
         staying, _ = port.connection()
@@ -220,6 +222,7 @@ def test_who_asked_for_a_document_is_not_even_parsed_before_the_others_had_their
         others = [port.connection()[0] for _ in range(MANY)]
         for other in others:
             other.data_received(DOCUMENT)
+        await port.turns(2)
         begun = connection.cycle
         connection.data_received(DOCUMENT)
         assert not wire.reads
@@ -261,6 +264,7 @@ def test_who_asks_for_predictions_again_has_left_the_line() -> None:
         wire.written.clear()
         connection.data_received(PREDICTION)
         assert wire.reads
+        await port.turns(2)
         assert wire.written
 
     run(main())

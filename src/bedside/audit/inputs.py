@@ -71,7 +71,7 @@ class Patient:
             AuditKeyInvalid: A key is none.
         """
         (row,) = compile_inputs(inputs).rows([values])
-        self._wanted = CanonicalInputs([item.name for item in inputs]).row(row.cells)
+        (self._wanted,) = CanonicalInputs([item.name for item in inputs]).each([row.cells])
         self._macs = {key_id(key): mac(key, self._wanted) for key in map(read_hmac_key, keys)}
         self._unsealed = unsealed
 

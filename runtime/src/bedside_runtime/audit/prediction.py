@@ -4,7 +4,7 @@ This is the path of every answer, so it does not go through the general encoder:
 numbers are written as RFC 8785 has them. A property test holds it byte for byte to `canonical.encode`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from types import NoneType
 from typing import Any, Final, Protocol, TypeAlias
@@ -19,6 +19,8 @@ from bedside_runtime.inputs import Flag
 _EXACT: Final = 2**53
 _AS_THEY_ARE: Final = frozenset({NoneType, bool, str})
 """Types that msgspec writes as RFC 8785 has them."""
+
+_ENCODER: Final = msgspec.json.Encoder()
 
 _SMALLEST, _LARGEST = 1e-4, 1e15
 """Fractions between these have no exponent, neither with msgspec nor in ECMAScript's shortest form."""
@@ -74,7 +76,7 @@ class Output(Protocol):
 
 
 class Asked(Struct, frozen=True):
-    """Of one request, all but its inputs.
+    """One answered request.
 
     Attributes:
         request: Request id.
@@ -82,6 +84,7 @@ class Asked(Struct, frozen=True):
         duration_us: Microseconds that the model's call took.
         batch: Rows that this call answered, those of other requests included.
         outputs: One a row.
+        rows: What was asked, in declared units.
     """
 
     request: str
@@ -89,31 +92,40 @@ class Asked(Struct, frozen=True):
     duration_us: int
     batch: int
     outputs: Sequence[Output]
+    rows: Sequence[Row]
 
 
-def body(asked: Asked, inputs: Kept, release: str, image: str | None) -> bytes:
-    """Return the canonical bytes of one prediction's body.
+def bodies(asked: Sequence[Asked], inputs: Iterable[Kept], release: str, image: str | None) -> list[bytes]:
+    """Return the canonical bytes of the bodies of predictions.
 
     Args:
         asked: Who asked, what was answered.
-        inputs: What is kept of the inputs.
+        inputs: What is kept of the inputs of each.
         release: Release digest.
         image: Image digest.
     """
-    outputs = [Answered(item.band, item.flags, scalar(item.value)) for item in asked.outputs]
-    return msgspec.json.encode(
+    made = [
         _Prediction(
-            asked.batch,
-            asked.caller,
-            asked.duration_us,
+            one.batch,
+            one.caller,
+            one.duration_us,
             image,
-            inputs,
+            kept,
             "prediction",
-            outputs,
+            [Answered(item.band, item.flags, scalar(item.value)) for item in one.outputs],
             release,
-            asked.request,
+            one.request,
         )
-    )
+        for one, kept in zip(asked, inputs, strict=True)
+    ]
+    return _lines(made)
+
+
+def _lines(values: Sequence[object]) -> list[bytes]:
+    """Return each value as JSON. A line cannot break within a value: JSON escapes what would break it."""
+    lines = _ENCODER.encode_lines(values).split(b"\n")
+    lines.pop()
+    return lines
 
 
 def scalar(value: Cell) -> Cell | Raw:
@@ -135,21 +147,32 @@ class CanonicalInputs:
         self._commas, self._braces = empty.count(b","), empty.count(b"}")
         self._plain = not {b".0,", b".0}"} & {empty[at : at + 3] for at in range(len(empty))}
 
-    def row(self, cells: Row) -> bytes:
-        """Return the canonical object of one row."""
-        ordered = self._ordered(cells)
-        written = msgspec.json.encode(dict(zip(self._names, ordered, strict=True)))
+    def each(self, rows: Sequence[Row]) -> list[bytes]:
+        """Return the canonical object of each row."""
+        ordered = [self._ordered(cells) for cells in rows]
+        written = self._quickly(ordered)
+        if written is not None:
+            return written
+        return [(self._quickly([cells]) or [self._slowly(cells)])[0] for cells in ordered]
+
+    def _quickly(self, rows: Sequence[Row]) -> list[bytes] | None:
+        """Return the canonical object of each row; ``None`` where msgspec might write one in another way."""
+        names, count = self._names, len(rows)
+        written = _ENCODER.encode_lines([dict(zip(names, cells, strict=True)) for cells in rows])
         shape = written.translate(_DIGITS)
         if not self._plain or (
             _EXPONENT in shape
             or _LONG in shape
             or b"-0.0" in written
-            or written.count(b"null") != self._nulls + ordered.count(None)  # what is no number is written as null
-            or written.count(b",") != self._commas
-            or written.count(b"}") != self._braces
+            or written.count(b",") != count * self._commas
+            or written.count(b"}") != count * self._braces
         ):
-            return self._slowly(ordered)
-        return written.replace(b".0,", b",").replace(b".0}", b"}")  # no text has a comma or a brace in it
+            return None
+        nulls = written.count(b"null") - count * self._nulls
+        if nulls and nulls != sum([cells.count(None) for cells in rows]):  # what is no number is written as null
+            return None
+        plain = written.replace(b".0,", b",").replace(b".0}", b"}")  # no text has a comma or a brace in it
+        return plain.split(b"\n")[:-1]
 
     def _slowly(self, ordered: Row) -> bytes:
         written = [cell if type(cell) in _AS_THEY_ARE else number(cell) for cell in ordered]
@@ -157,7 +180,7 @@ class CanonicalInputs:
 
     def rows(self, rows: Sequence[Row]) -> bytes:
         """Return the canonical array of all rows."""
-        return b"[%b]" % b",".join(map(self.row, rows))
+        return b"[%b]" % b",".join(self.each(rows))
 
 
 def number(value: Any) -> float | Raw:  # noqa: ANN401 - a cell, if it is no other type

@@ -7,13 +7,13 @@ it says nothing, not even to somebody who tries every blood pressure: a plain ha
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final, Protocol
 
 from bedside_runtime.audit import prediction, record
 from bedside_runtime.audit.prediction import Asked, CanonicalInputs, Kept
 from bedside_runtime.audit.record import Entry
-from bedside_runtime.contract import Row
 from bedside_runtime.errors import AuditKeyInvalid
 
 _CONTEXT: Final = b"bedside.audit/1 inputs\n"
@@ -27,8 +27,8 @@ class Keeper(Protocol):
         """Start a segment."""
         ...
 
-    def entry(self, asked: Asked, rows: Sequence[Row]) -> Entry:
-        """Return the entry of one answered request."""
+    def entries(self, asked: Sequence[Asked]) -> Sequence[Entry]:
+        """Return the entries of answered requests, one each."""
         ...
 
 
@@ -39,9 +39,9 @@ class Keeps:
         self.inputs = CanonicalInputs(names)
         self._release, self._image = release, image
 
-    def body(self, asked: Asked, inputs: Kept) -> bytes:
-        """Return a prediction's body with ``inputs`` in it."""
-        return prediction.body(asked, inputs, self._release, self._image)
+    def bodies(self, asked: Sequence[Asked], inputs: Iterable[Kept]) -> list[bytes]:
+        """Return the bodies of predictions, each with its ``inputs`` in it."""
+        return prediction.bodies(asked, inputs, self._release, self._image)
 
 
 class KeepsNothing(Keeps):
@@ -51,9 +51,9 @@ class KeepsNothing(Keeps):
         """See `Keeper`."""
         return record.Payload("none")
 
-    def entry(self, asked: Asked, rows: Sequence[Row]) -> Entry:  # noqa: ARG002 - the protocol's signature
+    def entries(self, asked: Sequence[Asked]) -> Sequence[Entry]:
         """See `Keeper`."""
-        return self.body(asked, None)
+        return self.bodies(asked, [None] * len(asked))
 
 
 class KeepsHmac(Keeps):
@@ -69,9 +69,10 @@ class KeepsHmac(Keeps):
         """See `Keeper`."""
         return record.Payload("hmac", self._key_id)
 
-    def entry(self, asked: Asked, rows: Sequence[Row]) -> Entry:
+    def entries(self, asked: Sequence[Asked]) -> Sequence[Entry]:
         """See `Keeper`."""
-        return self.body(asked, [self._mac(self.inputs.row(row)) for row in rows])
+        macs = map(self._mac, self.inputs.each([row for one in asked for row in one.rows]))
+        return self.bodies(asked, [list(islice(macs, len(one.rows))) for one in asked])
 
     def _mac(self, inputs: bytes) -> str:
         """As `mac`. A copy of the keyed state: `hmac.digest` would hand the interpreter to another thread each time."""

@@ -75,18 +75,11 @@ class AuditRecorder:
         Raises:
             RecordTooLarge: One does not fit into one record; none of them is recorded.
         """
-        made = [self._made(entry) for entry in entries]
+        made = self._keeper.entries([_asked(entry) for entry in entries])
+        if any(isinstance(entry, bytes) and len(entry) > MAX_BODY for entry in made):
+            raise RecordTooLarge("the answer does not fit into one record")
         waiting = self._hand_in(made)
         return self._anyway(waiting, len(made)) if self._answers_anyway else waiting
-
-    def _made(self, entry: Answered) -> Entry:
-        caller = entry.caller
-        micros = round(entry.seconds * 1e6)
-        asked = Asked(caller.request, caller.identity, micros, entry.batch, entry.predictions)
-        made = self._keeper.entry(asked, entry.rows)
-        if isinstance(made, bytes) and len(made) > MAX_BODY:
-            raise RecordTooLarge("the answer does not fit into one record")
-        return made
 
     async def _anyway(self, waiting: _Waiting, answers: int) -> None:
         """Count answers that leave unrecorded after the log has latched."""
@@ -131,7 +124,7 @@ class AuditRecorder:
         await asyncio.to_thread(self._log.close)
 
     def _hand_in(self, entries: Sequence[Entry]) -> _Waiting:
-        """Gather ``entries``; all of one turn of the loop are handed over together, which wakes the log's thread once."""
+        """Gather ``entries``; those of one turn of the loop are handed over together, which wakes the log once."""
         waiting: _Waiting = self._loop.create_future()
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
@@ -155,6 +148,12 @@ class AuditRecorder:
 
     def _latched(self, reason: str) -> None:
         self._loop.call_soon_threadsafe(self._on_latch, reason)
+
+
+def _asked(entry: Answered) -> Asked:
+    caller = entry.caller
+    micros = round(entry.seconds * 1e6)
+    return Asked(caller.request, caller.identity, micros, entry.batch, entry.predictions, entry.rows)
 
 
 def _resolve(waiting: Sequence[_Waiting], error: AuditUnavailable | None) -> None:

@@ -16,7 +16,6 @@ from bedside_runtime.audit.chain import MAX_BODY
 from bedside_runtime.audit.prediction import Asked
 from bedside_runtime.audit.privacy import Keeps
 from bedside_runtime.audit.record import Entry, Position
-from bedside_runtime.contract import Row
 from bedside_runtime.errors import AuditKeyInvalid, AuditUnavailable, LibraryMissing, RecordTooLarge
 
 try:
@@ -59,10 +58,13 @@ class KeepsSealed(Keeps):
         wrapped = _HPKE.encrypt(key, self._recipient, info=_info(pod, segment))
         return record.Payload("encrypted", recipient_id(self._recipient), base64.b64encode(wrapped).decode())
 
-    def entry(self, asked: Asked, rows: Sequence[Row]) -> Entry:
+    def entries(self, asked: Sequence[Asked]) -> Sequence[Entry]:
         """See `Keeper`. Sealed on the log's thread, where the record's number is known."""
-        plain = self.inputs.rows(rows)
-        bare = self.body(asked, None)
+        return [self._entry(one) for one in asked]
+
+    def _entry(self, asked: Asked) -> Entry:
+        plain = self.inputs.rows(asked.rows)
+        (bare,) = self.bodies([asked], [None])
         if len(plain) * 4 // 3 + len(bare) > MAX_BODY:
             raise RecordTooLarge("the inputs of the request do not fit into one record")
 
@@ -70,7 +72,8 @@ class KeepsSealed(Keeps):
             if self._cipher is None:
                 raise AuditUnavailable("no segment is open")
             data = self._cipher.encrypt(_nonce(position), plain, _associated(position))
-            return self.body(asked, base64.b64encode(data).decode())
+            (made,) = self.bodies([asked], [base64.b64encode(data).decode()])
+            return made
 
         return sealed
 

@@ -71,7 +71,7 @@ class Application:
         body = await bodies.read(request, self._predictions.serving().service.contract.serve.max_body)
         fields = {**head(request), b"x-request-id": request_id(request).encode()}
         route, identity = request.scope["route"].path, caller_of(request).identity
-        reply = await self._predictions.answer(Asked(route, named, fields, body, received, identity))
+        reply = await self._predictions.answer(Asked(route, named, fields, received, body, identity))
         return Response(reply.body, reply.status, dict(reply.more), reply.media_type)
 
     def _named(self, request: Request) -> Loaded:

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from bedside_runtime.serve import bodies, heads, predicting
 from bedside_runtime.serve.auth.certificates import Peer, peer
 from bedside_runtime.serve.auth.gate import PROBES, is_probe
-from bedside_runtime.serve.auth.verdict import DECISION, Decision, Verdict
+from bedside_runtime.serve.auth.verdict import ANYBODY, DECISION, Decision, Verdict
 from bedside_runtime.serve.exchange import Exchange
 from bedside_runtime.serve.heads import MAX_HEAD
 from bedside_runtime.serve.predicting import Reply
@@ -319,7 +319,7 @@ class Connection(HttpToolsProtocol):
             return
         exchange.length = length = exchange.length + len(body)
         if exchange.problem is None:  # else nothing of it is kept
-            exchange.body.append(body)
+            exchange.parts.append(body)
         if length > self.wall.limits.max_body:
             self._refused = bodies.too_large(self.wall.limits.max_body)
 
@@ -395,6 +395,7 @@ class Connection(HttpToolsProtocol):
     def _queue(self, exchange: Exchange) -> None:
         """Answer ``exchange`` now, or after those before it."""
         exchange.more_body = False
+        exchange.body = b"".join(exchange.parts)
         before, exchange.before = exchange.before, None
         if before is not None and not before.response_complete:
             self.flow.pause_reading()
@@ -425,9 +426,12 @@ class Connection(HttpToolsProtocol):
         before = self.cycle
         if before is not None and before.response_complete:
             before = None
-        refusal = decision.refusal if isinstance(decision, Verdict) else None
+        decided = decision if isinstance(decision, Verdict) else ANYBODY  # until it is
+        now = time.monotonic()
         self._at_once = _AT_ONCE
-        self.cycle = Exchange(self, before, keep_alive, *found, head, decision, time.monotonic(), refusal)
+        self.cycle = Exchange(
+            *found, head, now, b"", decided.identity, self, before, keep_alive, decision, decided.refusal
+        )
         if not self.expect_100_continue:
             return
         if self.cycle.problem is not None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from msgspec import Struct
+from msgspec import field
 
 from bedside_runtime.serve import predicting
 from bedside_runtime.serve.auth.verdict import Decision, Verdict
@@ -14,8 +14,6 @@ from bedside_runtime.serve.tracing.current import Tracing
 from bedside_runtime.service import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bedside_runtime.serve.connection import Connection
 
 
@@ -29,33 +27,25 @@ class _Nobody:
 _NOBODY: Final = _Nobody()
 
 
-class Exchange(Struct, eq=False):
+class Exchange(Asked, eq=False):
     """One request for predictions and its answer; looks to uvicorn like a cycle of its own.
 
     Attributes:
         connection: It came on this one.
         before: uvicorn's cycle, or another of these, that is answered first.
         keep_alive: Whether the connection goes on after the answer.
-        route: Template of the route.
-        named: Model and version that the path names.
-        head: Header names in lower case, and values; the first of those that are repeated.
         decision: Whether it may go on.
-        received: When its head had arrived, on the monotonic clock, seconds: uvloop's own stands still while it works.
         problem: What it is refused with.
-        body: Parts of its body.
+        parts: Of its body, until it is whole.
         length: Bytes of them.
     """
 
     connection: "Connection"
     before: Any
     keep_alive: bool
-    route: str
-    named: tuple[str, str | None] | None
-    head: "Mapping[bytes, bytes]"
     decision: Decision
-    received: float
     problem: Problem | None = None
-    body: list[bytes] = []
+    parts: list[bytes] = field(default_factory=list)
     length: int = 0
     more_body: bool = True
     response_complete: bool = False
@@ -81,12 +71,10 @@ class Exchange(Struct, eq=False):
         connection.wall.metrics.request(self.route, "POST", reply.status, now - self.received)
         connection.reply(self, reply)
 
-    def asked(self) -> Asked | None:
-        """Return what is asked where it is decided that it may be."""
-        decision = self.decision
-        if self.problem is not None or not isinstance(decision, Verdict):
-            return None
-        return Asked(self.route, self.named, self.head, b"".join(self.body), self.received, decision.identity)
+    @property
+    def may_go_on(self) -> bool:
+        """Whether it is decided, and not against it."""
+        return self.problem is None and isinstance(self.decision, Verdict)
 
     async def _traced(self, predictions: Predictions, tracing: Tracing) -> Reply:
         trace = tracing.begin("POST", self.head, self.received)
@@ -98,15 +86,12 @@ class Exchange(Struct, eq=False):
         decision = self.decision
         if not isinstance(decision, Verdict):
             return self._decided(predictions, decision)
-        asked = self.asked()
-        if asked is not None:
-            return predictions.answer(asked)
         if self.problem is None:
-            raise AssertionError("what is neither refused nor undecided is asked")
-        caller = Caller(predicting.request_id(self.head), decision.identity)
+            return predictions.answer(self)
+        caller = Caller(predicting.request_id(self.head), self.identity)
         return predictions.refuse(self.problem, caller, self.received)
 
     async def _decided(self, predictions: Predictions, decision: Awaitable[Verdict]) -> Reply:
         self.decision = verdict = await decision
-        self.problem = self.problem or verdict.refusal
+        self.identity, self.problem = verdict.identity, self.problem or verdict.refusal
         return await self._reply(predictions)

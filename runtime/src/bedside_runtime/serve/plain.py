@@ -1,8 +1,7 @@
 """The plain protocol of POST /predict: ``{"inputs": {...}}`` or ``{"instances": [{...}, ...]}``."""
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -11,6 +10,8 @@ from bedside_runtime import canonical
 from bedside_runtime.contract import Contract
 from bedside_runtime.serve.problems import Problem
 from bedside_runtime.service import Prediction
+
+_ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class _Answer(Struct, frozen=True):
@@ -54,9 +55,9 @@ def strict(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
         raise Problem("bad-json", str(error)) from None
 
 
-def encode(request_id: str, contract: Contract, digest: str, predictions: Sequence[Prediction]) -> bytes:
-    """Return the answer's body."""
-    return msgspec.json.encode(_Answer(request_id, _release(contract.name, contract.version, digest), predictions))
+def encode(request_id: str, release: Raw, predictions: Sequence[Prediction]) -> bytes:
+    """Return the answer's body; ``release`` is what `encoded_release` returns."""
+    return _ENCODE(_Answer(request_id, release, predictions))
 
 
 def release(contract: Contract, digest: str) -> dict[str, str]:
@@ -64,6 +65,6 @@ def release(contract: Contract, digest: str) -> dict[str, str]:
     return {"name": contract.name, "version": contract.version, "digest": f"sha256:{digest}"}
 
 
-@cache
-def _release(name: str, version: str, digest: str) -> Raw:
-    return Raw(msgspec.json.encode({"name": name, "version": version, "digest": f"sha256:{digest}"}))
+def encoded_release(contract: Contract, digest: str) -> Raw:
+    """Return `release`, ready to be put into every answer."""
+    return Raw(_ENCODE(release(contract, digest)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from bedside_runtime.compiled import CompiledDecoder
 from bedside_runtime.errors import BedsideRuntimeError, Overloaded
@@ -57,32 +57,33 @@ Route: TypeAlias = tuple[str, tuple[str, str | None] | None]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the routes need once a release is loaded: the service, its decoders, its card."""
+    """What the routes need once a release is loaded: the service, its decoders, its card, what every answer says."""
 
     service: PredictionService
     decoder: InputDecoder
     compiled: CompiledDecoder
     card: Any
+    release: Raw
 
 
-class Asked(Struct, frozen=True):
-    """One request for predictions, received whole.
+class Asked(Struct, eq=False):
+    """One request for predictions.
 
     Attributes:
         route: Template of the route, for metrics.
         named: Model and version that the path names; ``None`` where it names none.
         head: Header names in lower case, and values; the first of those that are repeated.
-        body: The body.
-        received: When its head had arrived, on the monotonic clock, seconds.
+        received: When its head had arrived, on the monotonic clock, seconds: uvloop's own stands still while it works.
+        body: The body, received whole.
         identity: The authenticated caller; ``None`` where nobody authenticates.
     """
 
     route: str
     named: tuple[str, str | None] | None
     head: Mapping[bytes, bytes]
-    body: bytes
     received: float
-    identity: str | None = None
+    body: bytes
+    identity: str | None
 
 
 class Reply(Struct, frozen=True):
@@ -190,24 +191,19 @@ class Predictions:
     ) -> Sequence[Reply | None]:
         """Return the replies to usual requests; ``None`` for those that `answer` has to look at. Never raises."""
         callers = [Caller(request_id(one.head), one.identity) for one in asked]
-        service = loaded.service
         try:
-            predictions = await service.predict_together(rows, callers)
+            predictions = await loaded.service.predict_together(rows, callers)
         except asyncio.CancelledError:
             problem = not_ready("draining")
         except Exception as error:  # noqa: BLE001 - the outermost boundary of these routes
             problem = self.understood(error, callers[0].request)
         else:
+            self._metrics.answered([one for one in predictions if one is not None])
             return [
-                None if one is None else self._told(loaded, caller, one)
+                None if one is None else _written(loaded, caller, (one,), None)
                 for caller, one in zip(callers, predictions, strict=True)
             ]
         return [await self.refuse(problem, caller, one.received) for caller, one in zip(callers, asked, strict=True)]
-
-    def _told(self, loaded: Loaded, caller: Caller, prediction: Prediction) -> Reply:
-        predictions = (prediction,)
-        self._metrics.answered(predictions)
-        return _written(loaded, caller, predictions, None)
 
     async def refuse(self, problem: Problem, caller: Caller, received: float) -> Reply:
         """Record that somebody asked for a prediction and gets none, and return what is said."""
@@ -299,9 +295,9 @@ def _read(loaded: Loaded, asked: Asked) -> tuple[Sequence[ValidRow], InferReques
 
 def _written(loaded: Loaded, caller: Caller, predictions: Sequence[Prediction], request: InferRequest | None) -> Reply:
     """Return the reply that says ``predictions``, in the protocol that was asked in."""
-    service = loaded.service
     if request is None:
-        return Reply(200, plain.encode(caller.request, service.contract, service.digest, predictions), caller.request)
+        return Reply(200, plain.encode(caller.request, loaded.release, predictions), caller.request)
+    service = loaded.service
     body, headers = inference.encode(request, caller.request, service.contract, service.digest, predictions)
     return Reply(200, body, caller.request, headers.pop("content-type"), tuple(headers.items()))
 

@@ -21,6 +21,7 @@ from bedside_runtime.compiled import CompiledDecoder
 from bedside_runtime.contract import Contract, Serve
 from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError
 from bedside_runtime.inputs import compile_inputs
+from bedside_runtime.serve import plain
 from bedside_runtime.serve.app import Application
 from bedside_runtime.serve.auditing import Auditing
 from bedside_runtime.serve.auth.gate import Open, Shut
@@ -204,7 +205,8 @@ class Process:
         service = PredictionService(contract, loaded.digest, loaded.predictor, asking, loaded.cases, recorder)
         seconds = time.monotonic() - self._started
         decoders = compile_inputs(contract.inputs), CompiledDecoder(contract.inputs)
-        self._predictions.loaded = Loaded(service, *decoders, loaded.card)
+        release = plain.encoded_release(contract, loaded.digest)
+        self._predictions.loaded = Loaded(service, *decoders, loaded.card, release)
         self._metrics.loaded(contract, loaded.digest, seconds, service)
         self._lifecycle.ready(service)
         self._metrics.entered(State.READY)

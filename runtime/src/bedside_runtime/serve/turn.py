@@ -16,7 +16,7 @@ from bedside_runtime.inputs import ValidRow
 from bedside_runtime.serve import eager
 from bedside_runtime.serve.exchange import Exchange
 from bedside_runtime.serve.metrics import Metrics
-from bedside_runtime.serve.predicting import Asked, Loaded, Predictions, Reply
+from bedside_runtime.serve.predicting import Loaded, Predictions, Reply
 
 if TYPE_CHECKING:
     from bedside_runtime.serve.connection import Connection
@@ -72,26 +72,27 @@ class Turn:
         if predictions is None or loaded is None:
             self._alone += asked
             return
-        usual: list[tuple[Exchange, Asked, ValidRow]] = []
+        usual: list[Exchange] = []
+        rows: list[ValidRow] = []
         for exchange in asked:
-            whole = exchange.asked()
-            row = None if whole is None else predictions.usual(loaded, whole)
-            if whole is None or row is None:
+            row = predictions.usual(loaded, exchange) if exchange.may_go_on else None
+            if row is None:
                 self._alone.append(exchange)
             else:
-                usual.append((exchange, whole, row))
+                usual.append(exchange)
+                rows.append(row)
         if usual:
-            connection = usual[0][0].connection
-            eager.start(connection.loop, self._answer_together(predictions, loaded, usual), connection.tasks)
+            connection = usual[0].connection
+            eager.start(connection.loop, self._answer_together(predictions, loaded, usual, rows), connection.tasks)
 
     async def _answer_together(
-        self, predictions: Predictions, loaded: Loaded, usual: Sequence[tuple[Exchange, Asked, ValidRow]]
+        self, predictions: Predictions, loaded: Loaded, usual: Sequence[Exchange], rows: Sequence[ValidRow]
     ) -> None:
-        exchanges, asked, rows = zip(*usual, strict=True)
-        replies = await predictions.answer_together(loaded, asked, rows)
-        self._say(deque(zip(exchanges, replies, strict=True)))
+        replies = await predictions.answer_together(loaded, usual, rows)
+        self.say(deque(zip(usual, replies, strict=True)))
 
-    def _say(self, answered: deque[tuple[Exchange, Reply | None]]) -> None:
+    def say(self, answered: deque[tuple[Exchange, Reply | None]]) -> None:
+        """Send each its reply; an exchange without one is answered by itself."""
         now = time.monotonic()
         try:
             while answered:
@@ -102,7 +103,7 @@ class Turn:
                     exchange.say(reply, now)
         finally:
             if answered:
-                asyncio.get_running_loop().call_soon(self._say, answered)
+                asyncio.get_running_loop().call_soon(self.say, answered)
             if self._alone and not self._comes:
                 self._soon()
 

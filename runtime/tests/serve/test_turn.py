@@ -1,0 +1,299 @@
+"""What arrives together is answered together, as each would be by itself."""
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from served import PATIENT, QUICK, Served, loaded, serving
+from wire import dialled, rest, said, statuses
+
+from bedside_runtime.batching import Batching, Inline
+from bedside_runtime.compiled import CompiledDecoder
+from bedside_runtime.contract import Engine, Row, Scalar, Serve
+from bedside_runtime.errors import AuditUnavailable
+from bedside_runtime.inputs import compile_inputs
+from bedside_runtime.loading import Loaded
+from bedside_runtime.serve import plain, predicting
+from bedside_runtime.serve.lifecycle import Lifecycle
+from bedside_runtime.serve.logs import EventLog
+from bedside_runtime.serve.metrics import Metrics
+from bedside_runtime.serve.predicting import Asked, Predictions, Reply
+from bedside_runtime.serve.turn import Turn
+from bedside_runtime.service import Entry, PredictionService, Refused
+from contracts import Logistic
+
+AT_EDGE = 64
+"""An age at which the quick model leaves the answer to the one that takes its time."""
+
+FAILING = 65
+"""An age at which no model answers."""
+
+
+class Quick(Logistic):
+    """Answers in the loop; notes how many rows it was asked at once."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
+        self.calls.append(len(rows))
+        if any(row[0] == FAILING for row in rows):
+            raise ValueError("Jane Doe")
+        return [None if row[0] == AT_EDGE else value for row, value in zip(rows, self.predict(rows), strict=True)]
+
+
+def inline(model: Any, settings: Serve = QUICK) -> Loaded:
+    made = loaded(model, settings)
+    return msgspec.structs.replace(made, contract=msgspec.structs.replace(made.contract, engine=Engine(name="folded")))
+
+
+@contextlib.contextmanager
+def quick(model: Any = None, **limits: Any) -> Iterator[Served]:
+    with serving(inline(model or Quick(), msgspec.structs.replace(QUICK, **limits))) as server:
+        yield server
+
+
+def request(body: bytes, **headers: str) -> bytes:
+    fields = {"host": "h", "content-type": "application/json", "content-length": str(len(body))} | headers
+    return b"POST /predict HTTP/1.1\r\n%b\r\n%b" % ("".join(f"{n}: {v}\r\n" for n, v in fields.items()).encode(), body)
+
+
+def patient(**changes: Any) -> bytes:
+    return json.dumps({"inputs": PATIENT | changes}).encode()
+
+
+KINDS = [
+    patient(),
+    patient(age=80, lactate=None),
+    patient(temperature=43),
+    patient(age=AT_EDGE),
+    patient(age=FAILING),
+    patient(age="old"),
+    patient(nobody=1),
+    b"{",
+    b"",
+    json.dumps({"instances": [PATIENT] * 3}).encode(),
+    patient(temperature={"value": 99, "unit": "[degF]"}),
+]
+"""Bodies of usual requests, and of all that are not."""
+
+
+def together(server: Served, requests: Sequence[bytes]) -> list[bytes]:
+    """Send all requests at the same time, each on a connection of its own; return the answers."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(dialled(server)) for _ in requests]
+        for connection, sent in zip(connections, requests, strict=True):
+            connection.sendall(sent[:-1] or sent)
+        for connection, sent in zip(connections, requests, strict=True):
+            connection.sendall(sent[-1:])
+        for connection in connections:
+            connection.shutdown(1)
+        return [rest(connection) for connection in connections]
+
+
+def without_ids(answer: bytes) -> bytes:
+    return re.sub(rb"(?<=[: \"/])[0-9a-f]{32}|date: [^\r]+", b"-", answer)
+
+
+def test_every_request_gets_the_answer_that_it_would_get_by_itself() -> None:
+    with quick() as server:
+        alone = [without_ids(said(server, request(body))) for body in KINDS]
+        assert [statuses(answer)[0] for answer in alone] == [200, 200, 200, 200, 500, 422, 422, 400, 400, 200, 200]
+        mixed = KINDS * 6
+        found = [without_ids(answer) for answer in together(server, [request(body) for body in mixed])]
+        assert found == [alone[KINDS.index(body)] for body in mixed]
+
+
+def test_what_arrives_together_is_one_call_of_the_model() -> None:
+    model = Quick()
+    with quick(model) as server:
+        answers = together(server, [request(patient())] * 40)
+        assert {statuses(answer)[0] for answer in answers} == {200}
+        assert max(model.calls) > 1
+        assert sum(model.calls) == 40
+
+
+def test_a_request_that_the_model_fails_at_fails_alone() -> None:
+    with quick() as server:
+        answers = together(server, [request(patient(age=FAILING if number == 7 else 50)) for number in range(20)])
+        assert [statuses(answer)[0] for answer in answers] == [500 if number == 7 else 200 for number in range(20)]
+        assert "Jane" not in server.stream.getvalue()
+
+
+def test_more_than_may_be_in_flight_are_answered_all_the_same_where_nothing_waits() -> None:
+    with quick(max_in_flight=2) as server:
+        assert {statuses(answer)[0] for answer in together(server, [request(patient())] * 30)} == {200}
+
+
+@pytest.mark.parametrize("header", ["x-request-deadline-ms", "x-envoy-expected-rq-timeout-ms"])
+def test_a_deadline_of_the_caller_is_kept(header: str) -> None:
+    with quick() as server:
+        sent = [request(patient(), **({header: "0"} if number % 2 else {})) for number in range(20)]
+        assert [statuses(answer)[0] for answer in together(server, sent)] == [200, 504] * 10
+
+
+def test_answers_are_counted_by_band_and_by_status() -> None:
+    with quick() as server:
+        together(server, [request(patient())] * 10 + [request(b"{")] * 3)
+        _, _, metrics = server.request("GET", "/metrics", admin=True)
+        lines = metrics.decode().splitlines()
+        labels = 'http_request_method="POST",http_response_status_code="{}",http_route="/predict"'
+        count = "http_server_request_duration_seconds_count"
+        assert f"{count}{{{labels.format(200)}}} 10.0" in {_sorted(line) for line in lines}
+        assert f"{count}{{{labels.format(400)}}} 3.0" in {_sorted(line) for line in lines}
+        bands = [float(line.split()[1]) for line in lines if line.startswith("bedside_predictions_total")]
+        assert sum(bands) == 10
+
+
+def _sorted(line: str) -> str:
+    name, brace, others = line.partition("{")
+    labels, _, value = others.partition("}")
+    return f"{name}{{{','.join(sorted(labels.split(',')))}}}{value}" if brace else line
+
+
+# -- a step that fails takes nobody with it
+
+
+class Reading:
+    """A connection whose turn is noted, and may fail."""
+
+    def __init__(self, turns: list[str], name: str) -> None:
+        self.turns, self.name = turns, name
+
+    def take_turn(self) -> None:
+        self.turns.append(self.name)
+        if self.name == "bad":
+            raise ZeroDivisionError
+
+
+class Saying:
+    """An exchange whose answer is noted, and may fail."""
+
+    def __init__(self, said: list[str], name: str) -> None:
+        self.said, self.name = said, name
+
+    def say(self, _reply: object, _now: float) -> None:
+        self.said.append(self.name)
+        if self.name == "bad":
+            raise ZeroDivisionError
+
+
+def run(scenario: Callable[[Turn], None]) -> list[str]:
+    """Run ``scenario`` with a turn; return what the loop had to report."""
+
+    async def scene() -> list[str]:
+        reported: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: reported.append(type(context["exception"]).__name__)
+        )
+        scenario(Turn(None, metrics()))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return reported
+
+    return asyncio.run(scene())
+
+
+def metrics() -> Metrics:
+    return Metrics(lambda: True, Auditing())
+
+
+class Auditing:
+    detail = "none"
+    unrecorded = 0
+
+
+def test_a_connection_that_fails_is_reported_and_holds_nobody_up() -> None:
+    turns: list[str] = []
+
+    def scenario(turn: Turn) -> None:
+        for name in ("a", "bad", "b", "bad", "c"):
+            turn.read(Reading(turns, name))  # type: ignore[arg-type] # as much of a connection as a turn asks
+
+    assert run(scenario) == ["ZeroDivisionError"] * 2
+    assert turns == ["a", "bad", "b", "bad", "c"]
+
+
+def test_an_answer_that_cannot_be_sent_is_reported_and_holds_nobody_up() -> None:
+    said: list[str] = []
+
+    def scenario(turn: Turn) -> None:
+        answered: Any = deque((Saying(said, name), Reply(200, b"{}", "r")) for name in ("a", "bad", "b", "bad", "c"))
+        asyncio.get_running_loop().call_soon(turn.say, answered)
+
+    assert run(scenario) == ["ZeroDivisionError"] * 2
+    assert said == ["a", "bad", "b", "bad", "c"]
+
+
+# -- the log
+
+
+class Recorder:
+    """Keeps what it is given; durable when it is told to be, if ever."""
+
+    healthy, detail = True, "open"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.groups: list[list[Entry]] = []
+        self.refusals: list[Refused] = []
+        self.error = error
+
+    async def record(self, entries: Iterable[Entry]) -> None:
+        self.groups.append(list(entries))
+        if self.error is not None:
+            raise self.error
+
+    async def refused(self, refused: Refused) -> None:
+        self.refusals.append(refused)
+
+
+async def answered(recorder: Recorder, bodies: Sequence[bytes]) -> Sequence[Reply | None]:
+    made, model = inline(Quick()), Quick()
+    asking = Inline(model, Batching(model))
+    service = PredictionService(made.contract, made.digest, model, asking, made.cases, recorder)
+    lifecycle = Lifecycle()
+    lifecycle.verifying()
+    lifecycle.ready(service)
+    predictions = Predictions(lifecycle, metrics(), EventLog(io.StringIO()))
+    inputs = made.contract.inputs
+    release = plain.encoded_release(made.contract, made.digest)
+    predictions.loaded = predicting.Loaded(service, compile_inputs(inputs), CompiledDecoder(inputs), {}, release)
+    ready = predictions.together()
+    assert ready is not None
+    head = {b"content-type": b"application/json"}
+    asked = [
+        Asked("/predict", None, {**head, b"x-request-id": b"r-%d" % at}, 0.0, body, None)
+        for at, body in enumerate(bodies)
+    ]
+    rows = [predictions.usual(ready, one) for one in asked]
+    return await predictions.answer_together(ready, asked, [row for row in rows if row is not None])
+
+
+def test_what_is_answered_together_is_recorded_together_each_with_its_own_caller() -> None:
+    recorder = Recorder()
+    replies = asyncio.run(answered(recorder, [patient(age=50), patient(age=AT_EDGE), patient(age=52)]))
+    assert [reply and reply.status for reply in replies] == [200, None, 200]
+    (group,) = recorder.groups
+    assert [entry.caller.request for entry in group] == ["r-0", "r-2"]
+    assert [row[0] for entry in group for row in entry.rows] == [50, 52]
+    for reply, entry in zip((replies[0], replies[2]), group, strict=True):
+        assert reply is not None
+        assert json.loads(reply.body)["predictions"][0]["value"] == entry.predictions[0].value
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(AuditUnavailable("full"), 503, "audit-unavailable"), (asyncio.CancelledError(), 503, "draining")],
+)
+def test_nobody_is_answered_whose_record_is_not_durable(error: Exception, status: int, code: str) -> None:
+    recorder = Recorder(error)
+    replies = asyncio.run(answered(recorder, [patient()] * 3))
+    assert [reply and reply.status for reply in replies] == [status] * 3
+    assert [refused.caller.request for refused in recorder.refusals] == ["r-0", "r-1", "r-2"]
