@@ -86,10 +86,22 @@ class Inline:
     hold a thousand rows at the edge of a band.
     """
 
-    def __init__(self, predictor: Predictor, beside: "Batching | None" = None) -> None:
-        """``beside`` asks ``predictor`` on a thread; ``None`` for one that never takes its time."""
+    def __init__(
+        self,
+        predictor: Predictor,
+        beside: "Batching | None" = None,
+        on_batch: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Made anywhere, used on one event loop.
+
+        Args:
+            predictor: The model.
+            beside: Asks it on a thread; ``None`` for one that never takes its time.
+            on_batch: Told the rows of every call in the loop itself.
+        """
         self._predictor = predictor
         self._beside = beside
+        self._on_batch = on_batch
         self._told: _AtOnce = predictor.predict
         if beside is not None and isinstance(predictor, Quick):
             self._told = predictor.at_once
@@ -111,6 +123,7 @@ class Inline:
             raise DeadlineExceeded("the deadline passed before the model was asked")
         values = self._told(rows)
         if None not in values:
+            self._on_batch(len(rows))
             return _answered(values, rows, time.monotonic() - started)  # type: ignore[arg-type] # none of them is None
         if self._beside is None:
             raise AssertionError("only an engine with a thread beside it leaves rows to the model")
@@ -124,10 +137,13 @@ class Inline:
     def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
         """See ``Asking``."""
         try:
-            values = self._told(rows) if rows else ()
+            values = self._told(rows)
         except Exception:  # noqa: BLE001 - a model may raise anything; each request by itself will show whose it is
             values = ()
-        return values if len(values) == len(rows) else [None] * len(rows)
+        if len(values) != len(rows):
+            return [None] * len(rows)
+        self._on_batch(len(rows))
+        return values
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """See ``Asking``."""

@@ -200,6 +200,8 @@ class PredictionService:
         """
         free = max(0, self._most - self.in_flight - self._asking.abandoned)
         cells = [row.cells for row in rows[:free]]
+        if not cells:
+            return [None] * len(rows)
         self.in_flight += len(cells)
         try:
             started = time.monotonic()

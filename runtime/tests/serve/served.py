@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from bedside_runtime import golden
-from bedside_runtime.contract import Contract, Row, Scalar, Serve
+from bedside_runtime.contract import Contract, Engine, EngineName, Row, Scalar, Serve
 from bedside_runtime.loading import Loaded
 from bedside_runtime.serve import server
 from bedside_runtime.serve.auth.guard import Guard
@@ -31,6 +31,9 @@ EXPECTED = float(Logistic().predict([(63, 37.2, 1.1, "Emergency", False)])[0])
 QUICK = Serve(drain_seconds=0.0, shutdown_seconds=2.0, self_check_seconds=0.1, failed_exit_seconds=30.0, openapi=True)
 GOLDEN = json.dumps({"id": "one", "inputs": PATIENT, "expected": EXPECTED}).encode()
 
+ENGINES: Final[tuple[EngineName | Literal["native"], ...]] = ("native", "folded")
+"""One that is asked on a thread, and one that is asked in the loop, for all that arrives together."""
+
 
 class Switchable:
     """A logistic model whose answers can be changed while it serves."""
@@ -44,9 +47,12 @@ class Switchable:
         self.gate.wait(20)
         return [self.change(float(value)) for value in Logistic().predict(rows)]
 
+    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
+        return self.predict(rows) if self.gate.is_set() else [None] * len(rows)
 
-def loaded(predictor: Any = None, settings: Serve = QUICK) -> Loaded:
-    made: Contract = contract(serve=settings)
+
+def loaded(predictor: Any = None, settings: Serve = QUICK, engine: EngineName | Literal["native"] = "native") -> Loaded:
+    made: Contract = contract(serve=settings, engine=Engine(name=engine))
     report = golden.Report(1, 0.0, 0.0)
     cases = golden.parse(GOLDEN, INPUTS, OUTPUT)
     return Loaded(made, "d" * 64, predictor or Logistic(), cases, {"name": "card"}, report, {}, ())

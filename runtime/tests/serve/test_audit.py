@@ -1,24 +1,30 @@
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
-from served import PATIENT, Served, Switchable, loaded, serving
+from served import ENGINES, PATIENT, Served, Switchable, loaded, serving
 
 from bedside_runtime.audit.reading import judge, paths
 from bedside_runtime.audit.verify import Report, Verdict
-from bedside_runtime.contract import Audit
+from bedside_runtime.contract import Audit, EngineName
 from bedside_runtime.loading import Loaded
 
 POD = "icu-7f9c-x1"
 
 
-@pytest.fixture(autouse=True)
-def _mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+_engine: EngineName | Literal["native"] = "native"
+"""Each test is run with every one of them."""
+
+
+@pytest.fixture(autouse=True, params=ENGINES)
+def _mounted(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "_engine", request.param)
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "audit-hmac.key").write_text("ab" * 32)
     monkeypatch.setenv("BEDSIDE_AUDIT_KEYS", str(tmp_path / "keys"))
@@ -26,8 +32,8 @@ def _mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POD_NAME", POD)
 
 
-def audited(predictor: Any = None, **settings: Any) -> Loaded:
-    made = loaded(predictor)
+def audited(predictor: Any = None, engine: EngineName | Literal["native"] | None = None, **settings: Any) -> Loaded:
+    made = loaded(predictor, engine=engine or _engine)
     return msgspec.structs.replace(made, contract=msgspec.structs.replace(made.contract, audit=Audit(**settings)))
 
 
@@ -133,7 +139,7 @@ def wait_until(said: Callable[[], bool]) -> None:
 
 def test_every_change_of_readiness_is_in_the_log_whatever_it_comes_from(tmp_path: Path) -> None:
     model = Switchable()
-    with serving(audited(model)) as served:
+    with serving(audited(model, "native")) as served:  # no other can stall
         model.gate.clear()
         wait_until(lambda: ("not-ready", "predict-loop-stalled") in changes(tmp_path))
         model.gate.set()

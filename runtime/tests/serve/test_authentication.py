@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from served import PATIENT, QUICK, Served, loaded, serving
+from served import ENGINES, PATIENT, QUICK, Served, loaded, serving
 from wire import dialled, said, statuses
 
 from bedside_runtime import apikeys
@@ -52,9 +52,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("keys"), *lines)
 
 
-@pytest.fixture(scope="module")
-def server(keys: Path) -> Iterator[Served]:
-    with serving(loaded(settings=GUARDED), keys=keys) as served:
+@pytest.fixture(scope="module", params=ENGINES)
+def server(request: pytest.FixtureRequest, keys: Path) -> Iterator[Served]:
+    with serving(loaded(settings=GUARDED, engine=request.param), keys=keys) as served:
         yield served
 
 

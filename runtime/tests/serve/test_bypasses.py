@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bypasses import BODY, Noticing, accepted, request
-from served import QUICK, Served, loaded, serving
+from served import ENGINES, QUICK, Served, loaded, serving
 from test_authentication import GUARDED, write
 from wire import said, statuses
 
@@ -23,11 +23,13 @@ def model() -> Noticing:
     return Noticing()
 
 
-@pytest.fixture(scope="module")
-def server(model: Noticing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture(scope="module", params=ENGINES)
+def server(
+    request: pytest.FixtureRequest, model: Noticing, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     lines = apikeys.line("ehr", KEY.decode()), apikeys.line("old", ENDED.decode(), YESTERDAY)
     folder: Path = write(tmp_path_factory.mktemp("keys"), *lines)
-    with serving(loaded(model, GUARDED), keys=folder) as served:
+    with serving(loaded(model, GUARDED, request.param), keys=folder) as served:
         yield served
 
 

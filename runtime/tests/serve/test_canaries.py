@@ -8,19 +8,20 @@ of an inference request is given back, as the protocol has it, and kept nowhere.
 import contextlib
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
-from served import PATIENT, QUICK, Served, Switchable, loaded, serving
+from served import ENGINES, PATIENT, QUICK, Served, Switchable, loaded, serving
 from wire import dialled, rest, said
 
 from bedside_runtime import apikeys
 from bedside_runtime.audit.reading import paths
-from bedside_runtime.contract import Audit, Auth, Row, Scalar
+from bedside_runtime.contract import Audit, Auth, EngineName, Row, Scalar
 from bedside_runtime.errors import GoldenMismatch
 from bedside_runtime.loading import Loaded
 from bedside_runtime.serve.auth.guard import API_KEYS
@@ -82,8 +83,13 @@ class Witness:
         return [needle for needle in NEEDLES if needle in everywhere]
 
 
-@pytest.fixture(autouse=True)
-def _mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+_engine: EngineName | Literal["native"] = "native"
+"""Each test is run with every one of them."""
+
+
+@pytest.fixture(autouse=True, params=ENGINES)
+def _mounted(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "_engine", request.param)
     keys = tmp_path / "keys"
     keys.mkdir()
     (keys / "audit-hmac.key").write_text("ab" * 32)
@@ -101,7 +107,7 @@ def witness(tmp_path: Path) -> Witness:
 
 
 def audited(predictor: Any = None, *, payload: str = "hmac", **settings: Any) -> Loaded:
-    made = loaded(predictor, msgspec.structs.replace(QUICK, self_check_seconds=60.0, **settings))
+    made = loaded(predictor, msgspec.structs.replace(QUICK, self_check_seconds=60.0, **settings), _engine)
     audit = Audit(payload=payload)  # type: ignore[arg-type]
     return msgspec.structs.replace(made, contract=msgspec.structs.replace(made.contract, audit=audit))
 

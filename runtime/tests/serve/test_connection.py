@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from served import PATIENT, QUICK, Served, Switchable, loaded, serving
+from served import ENGINES, PATIENT, QUICK, Served, Switchable, loaded, serving
 from wire import dialled, rest, said, statuses
 
 BODY = json.dumps({"inputs": PATIENT}).encode()
@@ -21,9 +21,9 @@ WHOLE = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
 PROBE = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Served]:
-    with serving() as served:
+@pytest.fixture(scope="module", params=ENGINES)
+def server(request: pytest.FixtureRequest) -> Iterator[Served]:
+    with serving(loaded(engine=request.param)) as served:
         yield served
 
 

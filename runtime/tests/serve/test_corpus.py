@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import Served, serving
+from served import ENGINES, Served, loaded, serving
 
 DOCUMENTS: dict[str, str] = json.loads(Path(__file__).with_name("json_corpus.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    with serving() as running:
+@pytest.fixture(scope="module", params=ENGINES)
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    with serving(loaded(engine=request.param)) as running:
         yield running
 
 

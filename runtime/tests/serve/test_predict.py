@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from served import EXPECTED, PATIENT, Served, loaded, serving
+from served import ENGINES, EXPECTED, PATIENT, Served, loaded, serving
 
 CANARY = "canary-4711"
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    with serving(loaded()) as running:
+@pytest.fixture(scope="module", params=ENGINES)
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    with serving(loaded(engine=request.param)) as running:
         yield running
 
 

@@ -26,7 +26,7 @@ from authorities import Authority, Pair
 from bypasses import BODY, Noticing, request
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from served import QUICK, Served, Switchable, loaded, serving
+from served import ENGINES, QUICK, Served, Switchable, loaded, serving
 from wire import statuses
 
 from bedside_runtime import apikeys
@@ -118,9 +118,9 @@ def mutual(place: Place, model: Noticing) -> Iterator[Served]:
 # -- TLS
 
 
-@pytest.fixture(scope="module")
-def server(place: Place) -> Iterator[Served]:
-    with serving(loaded(settings=SPEAKING), keys=place.keys) as served:
+@pytest.fixture(scope="module", params=ENGINES)
+def server(request: pytest.FixtureRequest, place: Place) -> Iterator[Served]:
+    with serving(loaded(settings=SPEAKING, engine=request.param), keys=place.keys) as served:
         yield served
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("jwt", reason="bearer tokens need the extra `auth`")
 
 from bypasses import Noticing, accepted, request
 from issuing import AUDIENCE, ISSUER, Signer, claims, encoded, key_set, shared, written
-from served import QUICK, Served, loaded, serving
+from served import ENGINES, QUICK, Served, loaded, serving
 from wire import said, statuses
 
 from bedside_runtime.contract import Auth, Jwt
@@ -47,13 +47,15 @@ def model() -> Noticing:
     return Noticing()
 
 
-@pytest.fixture(scope="module")
-def server(model: Noticing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture(scope="module", params=ENGINES)
+def server(
+    request: pytest.FixtureRequest, model: Noticing, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     folder: Path = tmp_path_factory.mktemp("keys")
     public = (FREE.jwk(alg=None), {"kty": "oct", "kid": "oct", "k": encoded(b"secret" * 6), "alg": "HS256"})
     public[0].pop("alg")
     (folder / "jwks.json").write_bytes(key_set(RSA, EC, ED, P384, more=public))
-    with serving(loaded(model, SETTINGS), keys=folder) as served:
+    with serving(loaded(model, SETTINGS, request.param), keys=folder) as served:
         yield served
 
 

@@ -16,10 +16,9 @@ from wire import dialled, rest, said, statuses
 
 from bedside_runtime.batching import Batching, Inline
 from bedside_runtime.compiled import CompiledDecoder
-from bedside_runtime.contract import Engine, Row, Scalar, Serve
+from bedside_runtime.contract import Row, Scalar
 from bedside_runtime.errors import AuditUnavailable
 from bedside_runtime.inputs import compile_inputs
-from bedside_runtime.loading import Loaded
 from bedside_runtime.serve import plain, predicting
 from bedside_runtime.serve.lifecycle import Lifecycle
 from bedside_runtime.serve.logs import EventLog
@@ -49,14 +48,9 @@ class Quick(Logistic):
         return [None if row[0] == AT_EDGE else value for row, value in zip(rows, self.predict(rows), strict=True)]
 
 
-def inline(model: Any, settings: Serve = QUICK) -> Loaded:
-    made = loaded(model, settings)
-    return msgspec.structs.replace(made, contract=msgspec.structs.replace(made.contract, engine=Engine(name="folded")))
-
-
 @contextlib.contextmanager
 def quick(model: Any = None, **limits: Any) -> Iterator[Served]:
-    with serving(inline(model or Quick(), msgspec.structs.replace(QUICK, **limits))) as server:
+    with serving(loaded(model or Quick(), msgspec.structs.replace(QUICK, **limits), "folded")) as server:
         yield server
 
 
@@ -99,7 +93,7 @@ def together(server: Served, requests: Sequence[bytes]) -> list[bytes]:
 
 
 def without_ids(answer: bytes) -> bytes:
-    return re.sub(rb"(?<=[: \"/])[0-9a-f]{32}|date: [^\r]+", b"-", answer)
+    return re.sub(rb"(?<=[: \"/])[0-9a-f]{32}|date: [^\r]+|connection: close\r\n", b"-", answer)
 
 
 def test_every_request_gets_the_answer_that_it_would_get_by_itself() -> None:
@@ -255,7 +249,7 @@ class Recorder:
 
 
 async def answered(recorder: Recorder, bodies: Sequence[bytes]) -> Sequence[Reply | None]:
-    made, model = inline(Quick()), Quick()
+    made, model = loaded(engine="folded"), Quick()
     asking = Inline(model, Batching(model))
     service = PredictionService(made.contract, made.digest, model, asking, made.cases, recorder)
     lifecycle = Lifecycle()

@@ -217,7 +217,9 @@ class Process:
     def _asking(self, loaded: loading.Loaded) -> Asking:
         serve = loaded.contract.serve
         batching = Batching(loaded.predictor, serve.max_batch, serve.batch_wait_ms / 1000, self._metrics.batch)
-        return Inline(loaded.predictor, batching) if loaded.contract.engine.name in engines.INLINE else batching
+        if loaded.contract.engine.name not in engines.INLINE:
+            return batching
+        return Inline(loaded.predictor, batching, self._metrics.batch)
 
     async def _self_checks(self, period: float) -> None:
         while (service := self._lifecycle.service) is not None:
