@@ -4,6 +4,7 @@ This is the path of every answer, so it does not go through the general encoder:
 numbers are written as RFC 8785 has them. A property test holds it byte for byte to `canonical.encode`.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from types import NoneType
@@ -142,6 +143,7 @@ class CanonicalInputs:
         order = sorted(range(len(names)), key=lambda index: names[index].encode("utf-16-be"))
         self._ordered: Callable[[Row], Row] = itemgetter(*order) if len(order) > 1 else tuple
         self._names = [names[index] for index in order]
+        self._object = _object(self._names)
         empty = msgspec.json.encode(dict.fromkeys(names))
         self._nulls = empty.count(b"null") - len(names)
         self._commas, self._braces = empty.count(b","), empty.count(b"}")
@@ -150,17 +152,20 @@ class CanonicalInputs:
     def each(self, rows: Sequence[Row]) -> list[bytes]:
         """Return the canonical object of each row."""
         ordered = [self._ordered(cells) for cells in rows]
-        written = self._quickly(ordered)
+        make = self._object if self._plain else None
+        if make is None:
+            return [self._slowly(cells) for cells in ordered]
+        written = self._quickly(make, ordered)
         if written is not None:
             return written
-        return [(self._quickly([cells]) or [self._slowly(cells)])[0] for cells in ordered]
+        return [(self._quickly(make, [cells]) or [self._slowly(cells)])[0] for cells in ordered]
 
-    def _quickly(self, rows: Sequence[Row]) -> list[bytes] | None:
+    def _quickly(self, make: Callable[..., object], rows: Sequence[Row]) -> list[bytes] | None:
         """Return the canonical object of each row; ``None`` where msgspec might write one in another way."""
-        names, count = self._names, len(rows)
-        written = _ENCODER.encode_lines([dict(zip(names, cells, strict=True)) for cells in rows])
+        count = len(rows)
+        written = _ENCODER.encode_lines([make(*cells) for cells in rows])
         shape = written.translate(_DIGITS)
-        if not self._plain or (
+        if (
             _EXPONENT in shape
             or _LONG in shape
             or b"-0.0" in written
@@ -181,6 +186,14 @@ class CanonicalInputs:
     def rows(self, rows: Sequence[Row]) -> bytes:
         """Return the canonical array of all rows."""
         return b"[%b]" % b",".join(self.each(rows))
+
+
+def _object(names: Sequence[str]) -> Callable[..., object] | None:
+    """Return what makes an object of cells in the order of ``names``; ``None`` where msgspec takes a name otherwise."""
+    if any(json.dumps(name, ensure_ascii=False) != f'"{name}"' for name in names):
+        return None
+    fields = {f"f{index}": name for index, name in enumerate(names)}
+    return msgspec.defstruct("Inputs", [(field, Any) for field in fields], rename=fields, gc=False)
 
 
 def number(value: Any) -> float | Raw:  # noqa: ANN401 - a cell, if it is no other type
