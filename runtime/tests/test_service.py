@@ -1,14 +1,15 @@
 import asyncio
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any
 
 import pytest
 
 from bedside_runtime import golden
 from bedside_runtime.adapters.predictor import Predictor
-from bedside_runtime.batching import Batching
-from bedside_runtime.contract import Row, Scalar
-from bedside_runtime.errors import GoldenMismatch, OutputInvalid
+from bedside_runtime.batching import Batching, Inline
+from bedside_runtime.contract import Row, Scalar, Serve
+from bedside_runtime.errors import GoldenMismatch, OutputInvalid, Overloaded
 from bedside_runtime.inputs import Flag, compile_inputs
 from bedside_runtime.service import Caller, Entry, NoRecord, PredictionService, Recorder
 from contracts import INPUTS, OUTPUT, Logistic, contract
@@ -103,6 +104,53 @@ def test_predictions_never_hold_the_event_loop() -> None:
         assert len(await task) == 2
 
     asyncio.run(scenario())
+
+
+# -- several requests together
+
+
+def together(predictor: Predictor, kept: Kept, most: int = 2) -> tuple[PredictionService, Awaitable[Any]]:
+    made = contract(serve=Serve(max_in_flight=most))
+    service = PredictionService(made, "0" * 64, predictor, Inline(predictor), [CASE], kept)
+    return service, service.predict_together(ROWS, [Caller("r-1"), Caller("r-2")])
+
+
+def test_each_request_is_recorded_with_its_own_caller() -> None:
+    kept = Kept()
+    service, answered = together(Logistic(), kept)
+    assert [item.value for item in asyncio.run(answered)] == VALUES  # type: ignore[arg-type] # a coroutine
+    assert [(entry.caller.request, entry.rows[0]) for entry in kept.entries] == [
+        ("r-1", ROWS[0].cells),
+        ("r-2", ROWS[1].cells),
+    ]
+    assert service.in_flight == 0
+
+
+def test_an_impossible_output_of_one_is_left_out_and_not_recorded() -> None:
+    kept = Kept()
+    _, answered = together(Fixed(float("nan"), 0.2), kept)
+    none, one = asyncio.run(answered)  # type: ignore[arg-type] # a coroutine
+    assert (none, one.value) == (None, 0.2)
+    assert [entry.caller.request for entry in kept.entries] == ["r-2"]
+
+
+def test_more_than_may_be_in_flight_are_not_begun() -> None:
+    kept = Kept()
+    service, answered = together(Logistic(), kept, most=1)
+    with pytest.raises(Overloaded):
+        asyncio.run(answered)  # type: ignore[arg-type] # a coroutine
+    assert (kept.entries, service.in_flight) == ([], 0)
+
+
+def test_what_could_not_be_recorded_is_in_flight_no_more() -> None:
+    class Broken(Kept):
+        async def record(self, entries: Iterable[Entry]) -> None:
+            raise OSError("no space")
+
+    service, answered = together(Logistic(), Broken())
+    with pytest.raises(OSError, match="no space"):
+        asyncio.run(answered)  # type: ignore[arg-type] # a coroutine
+    assert service.in_flight == 0
 
 
 def test_the_self_check_replays_golden_cases() -> None:

@@ -139,6 +139,11 @@ class PredictionService:
         self._band_of = band_of(contract.output)
 
     @property
+    def free(self) -> int:
+        """Requests that may be begun now."""
+        return max(0, self._most - self.in_flight - self._asking.abandoned)
+
+    @property
     def waiting(self) -> int:
         """Rows that wait for the model."""
         return self._asking.waiting
@@ -160,7 +165,7 @@ class PredictionService:
             OutputInvalid: The model answered what the declared output cannot be. Nothing is answered then,
                 not even the rows that came out right.
         """
-        if self.in_flight + self._asking.abandoned >= self._most:
+        if not self.free:
             raise Overloaded(f"{self._most} requests are in flight")
         self.in_flight += 1
         try:
@@ -197,28 +202,30 @@ class PredictionService:
 
         Returns:
             One prediction a row; ``None`` for one that has to be asked for by itself with `predict`, which says why.
+
+        Raises:
+            Overloaded: More than are `free`; none of them was begun.
         """
-        free = max(0, self._most - self.in_flight - self._asking.abandoned)
-        cells = [row.cells for row in rows[:free]]
-        if not cells:
-            return [None] * len(rows)
+        if len(rows) > self.free:
+            raise Overloaded(f"{self._most} requests are in flight")
+        cells = [row.cells for row in rows]
         self.in_flight += len(cells)
         try:
             started = time.monotonic()
             values = self._asking.at_once(cells)
             seconds = time.monotonic() - started
-            made = [self._prediction(row, value) for row, value in zip(rows, values, strict=False)]
+            made = [self._prediction(row, value) for row, value in zip(rows, values, strict=True)]
             batch = len(cells)
             recorded = self.recorder.record(
                 Entry(caller, (row,), (prediction,), seconds, batch)
-                for caller, row, prediction in zip(callers, cells, made, strict=False)
+                for caller, row, prediction in zip(callers, cells, made, strict=True)
                 if prediction is not None
             )
             if recorded is not None:
                 await recorded
         finally:
             self.in_flight -= len(cells)
-        return made + [None] * (len(rows) - len(made))
+        return made
 
     def _prediction(self, row: ValidRow, raw: Scalar | None) -> Prediction | None:
         if raw is None:

@@ -106,6 +106,26 @@ def test_a_client_that_asks_whether_to_go_on_is_told_to(server: Served) -> None:
         assert statuses(rest(connection)) == [200]
 
 
+@pytest.mark.parametrize("before", [WHOLE, PROBE, WHOLE * 2], ids=["a prediction", "a probe", "two"])
+def test_a_client_that_asks_so_behind_other_requests_is_told_once_they_are_answered(before: bytes) -> None:
+    model = Switchable()
+    with limited(model) as server, dialled(server) as connection:
+        model.gate.clear()
+        asks = WHOLE[: -len(BODY)].replace(b"Host: h", b"Host: h\r\nExpect: 100-continue")
+        connection.sendall(before + asks)
+        time.sleep(0.1)
+        model.gate.set()
+        received = b""
+        while b" 100 Continue" not in received:
+            chunk = connection.recv(65_536)
+            assert chunk
+            received += chunk
+        connection.sendall(BODY)
+        connection.shutdown(socket.SHUT_WR)
+        received += rest(connection)
+        assert statuses(received) == [200] * before.count(b" HTTP/1.1") + [100, 200]
+
+
 def test_http_1_0_is_answered_and_closed(server: Served) -> None:
     received = said(server, WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: h\r\n", b""), end=False)
     assert statuses(received) == [200]

@@ -5,13 +5,18 @@ import contextlib
 import io
 import json
 import re
+import select
+import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 from served import PATIENT, QUICK, Served, loaded, serving
+from uvicorn.server import ServerState
 from wire import dialled, rest, said, statuses
 
 from bedside_runtime.batching import Batching, Inline
@@ -20,19 +25,26 @@ from bedside_runtime.contract import Row, Scalar
 from bedside_runtime.errors import AuditUnavailable
 from bedside_runtime.inputs import compile_inputs
 from bedside_runtime.serve import plain, predicting
+from bedside_runtime.serve.auth.gate import Open
+from bedside_runtime.serve.connection import protocol
+from bedside_runtime.serve.entrance import configuration
 from bedside_runtime.serve.lifecycle import Lifecycle
 from bedside_runtime.serve.logs import EventLog
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Asked, Predictions, Reply
 from bedside_runtime.serve.turn import Turn
+from bedside_runtime.serve.wall import Wall
 from bedside_runtime.service import Entry, PredictionService, Refused
-from contracts import Logistic
+from contracts import INPUTS, Logistic
 
 AT_EDGE = 64
 """An age at which the quick model leaves the answer to the one that takes its time."""
 
 FAILING = 65
 """An age at which no model answers."""
+
+HELD = 66
+"""An age at which the model keeps the loop busy."""
 
 
 class Quick(Logistic):
@@ -155,6 +167,67 @@ def _sorted(line: str) -> str:
 # -- a step that fails takes nobody with it
 
 
+class Odd(float):
+    """A number that no encoder takes, as one of numpy's."""
+
+
+class Oddly(Quick):
+    """Gives one patient a number that cannot be written."""
+
+    def predict(self, rows: Sequence[Row]) -> Sequence[Scalar]:
+        return [
+            Odd(value) if row[0] == AT_EDGE else value for row, value in zip(rows, super().predict(rows), strict=True)
+        ]
+
+    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
+        return self.predict(rows)
+
+
+def test_an_answer_that_cannot_be_written_fails_alone() -> None:
+    with quick(Oddly()) as server:
+        answers = together(server, [request(patient(age=AT_EDGE if number == 7 else 50)) for number in range(20)])
+        assert [statuses(answer) for answer in answers] == [[500 if number == 7 else 200] for number in range(20)]
+
+
+class Misreading(CompiledDecoder):
+    """Has a defect that nobody expects."""
+
+    def rows(self, body: bytes) -> Any:
+        if body == patient(age=FAILING):
+            raise ZeroDivisionError
+        return super().rows(body)
+
+
+def test_a_request_that_cannot_be_read_fails_alone() -> None:
+    with quick() as server:
+        predictions = server.process._predictions
+        assert predictions.loaded is not None
+        predictions.loaded = replace(predictions.loaded, compiled=Misreading(INPUTS))
+        answers = together(server, [request(patient(age=FAILING if number == 7 else 50)) for number in range(20)])
+        assert [statuses(answer) for answer in answers] == [[500 if number == 7 else 200] for number in range(20)]
+
+
+def breaks(*_: object) -> None:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("body", [patient(), b"{"], ids=["together", "alone"])
+def test_whose_answer_cannot_be_sent_does_not_wait_for_it_for_ever(
+    body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with quick() as server, dialled(server) as connection:
+        monkeypatch.setattr(server.process._metrics, "request", breaks)
+        connection.sendall(request(body))
+        assert connection.recv(100) == b""
+
+
+def test_whose_bytes_cannot_be_taken_does_not_wait_for_an_answer_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    with quick() as server, dialled(server) as connection:
+        monkeypatch.setattr(server.process._metrics, "refused", breaks)
+        connection.sendall(b"no HTTP\r\n\r\n")
+        assert connection.recv(100) == b""
+
+
 class Reading:
     """A connection whose turn is noted, and may fail."""
 
@@ -226,6 +299,29 @@ def test_an_answer_that_cannot_be_sent_is_reported_and_holds_nobody_up() -> None
     assert said == ["a", "bad", "b", "bad", "c"]
 
 
+@pytest.mark.parametrize("data", [b"GET /livez HT", b"GET /livez HTTP/1.1\r\nhost: h\r\n\r\n"], ids=["part", "whole"])
+def test_what_came_before_the_process_ends_is_answered_if_it_is_a_request(data: bytes) -> None:
+    async def scene() -> bool:
+        ours, theirs = socket.socketpair()
+        wall = Wall(None, metrics(), Open())
+        made: Any = protocol(wall)
+        connection = made(config=configuration(nobody, wall), server_state=ServerState(), app_state={})
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
+        connection.data_received(data)
+        connection.shutdown()
+        ends: bool = connection.transport.is_closing()
+        connection.transport.abort()
+        theirs.close()
+        await asyncio.sleep(0)
+        return ends
+
+    assert asyncio.run(scene()) == (not data.endswith(b"\r\n\r\n"))
+
+
+async def nobody(_scope: object, _receive: object, _send: object) -> None:
+    """Answer nothing."""
+
+
 # -- the log
 
 
@@ -291,3 +387,65 @@ def test_nobody_is_answered_whose_record_is_not_durable(error: Exception, status
     replies = asyncio.run(answered(recorder, [patient()] * 3))
     assert [reply and reply.status for reply in replies] == [status] * 3
     assert [refused.caller.request for refused in recorder.refusals] == ["r-0", "r-1", "r-2"]
+
+
+class Slowly(Recorder):
+    """Keeps nothing until it is told to, and remembers what waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.durable = asyncio.Event()
+
+    async def record(self, entries: Iterable[Entry]) -> None:
+        self.groups.append(list(entries))
+        await self.durable.wait()
+
+
+class Held(Quick):
+    """Keeps the loop busy with one patient until everybody else is there too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy, self.go = threading.Event(), threading.Event()
+
+    def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
+        if rows[0][0] == HELD:
+            self.busy.set()
+            self.go.wait(20)
+        return super().at_once(rows)
+
+
+def test_one_request_more_than_allowed_is_refused_before_the_others_are_durable() -> None:
+    model, recorder = Held(), Slowly()
+    with quick(model, max_in_flight=4, self_check_seconds=60.0) as server, contextlib.ExitStack() as stack:
+        assert server.process._predictions.loaded is not None
+        server.process._predictions.loaded.service.recorder = recorder
+        first, *others = [stack.enter_context(dialled(server)) for _ in range(7)]
+        first.sendall(request(patient(age=HELD)))
+        model.busy.wait(20)
+        for connection in others:
+            connection.sendall(request(patient()))
+        model.go.set()
+        refused = select.select(others, [], [], 20)[0]
+        assert refused
+        assert b'"overloaded"' in refused[0].recv(65_536)
+        assert [len(group) for group in recorder.groups] == [1, 3]
+
+
+class Together(Recorder):
+    """Finishes a refusal once three are there."""
+
+    def __init__(self) -> None:
+        super().__init__(AuditUnavailable("full"))
+        self.all = asyncio.Event()
+
+    async def refused(self, refused: Refused) -> None:
+        await super().refused(refused)
+        if len(self.refusals) == 3:
+            self.all.set()
+        await asyncio.wait_for(self.all.wait(), 20)
+
+
+def test_who_is_refused_together_waits_for_the_log_together() -> None:
+    replies = asyncio.run(answered(Together(), [patient()] * 3))
+    assert [reply and reply.status for reply in replies] == [503] * 3

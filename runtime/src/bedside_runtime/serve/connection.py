@@ -152,12 +152,16 @@ class Connection(HttpToolsProtocol):
         if self.flow.write_paused:  # goes on when the client has read
             return
         left, size = self._held, self._at_once or _PIECE
-        while left and self._refused is None and not self.transport.is_closing():
-            self._parse(left[:size])
-            left = left[size:]
-            if self._ended:
-                break
-            size *= 2
+        try:
+            while left and self._refused is None and not self.transport.is_closing():
+                self._parse(left[:size])
+                left = left[size:]
+                if self._ended:
+                    break
+                size *= 2
+        except BaseException:
+            self.fail()  # some of what it holds is parsed, and may not be parsed again
+            raise
         if self._refused is not None or self.transport.is_closing():
             self._held = _NOTHING
             return
@@ -251,8 +255,13 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The process ends: so does this connection, once what has come is answered."""
-        if not (self._held and self._has_turn):
-            super().shutdown()
+        if self._held and self._has_turn:
+            self.take_turn()
+        super().shutdown()
+
+    def fail(self) -> None:
+        """End the connection after a defect of ours: a client that is not answered would wait for ever."""
+        self._close()
 
     def pause_writing(self) -> None:
         """The client does not read; nothing more is answered until it does, and not for ever."""
@@ -370,8 +379,11 @@ class Connection(HttpToolsProtocol):
             return
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
-            self._go_on()
+            return
+        cycle = self.cycle
+        if self.expect_100_continue and isinstance(cycle, Exchange) and cycle.more_body and cycle.is_next:
+            self._ask_for_body()
+        self._go_on()
 
     def _go_on(self) -> None:
         """Take another turn, or read on, unless somebody has to be answered or has to read first."""
@@ -396,8 +408,8 @@ class Connection(HttpToolsProtocol):
         """Answer ``exchange`` now, or after those before it."""
         exchange.more_body = False
         exchange.body = b"".join(exchange.parts)
-        before, exchange.before = exchange.before, None
-        if before is not None and not before.response_complete:
+        is_next, exchange.before = exchange.is_next, None
+        if not is_next:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
             return
@@ -437,7 +449,12 @@ class Connection(HttpToolsProtocol):
         if self.cycle.problem is not None:
             self._refused = self.cycle.problem  # said at once, instead of asking for a body that is thrown away
         elif before is None:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._ask_for_body()
+
+    def _ask_for_body(self) -> None:
+        """Tell a client to go on that asked whether to; once, and when all before is answered."""
+        self.expect_100_continue = False
+        self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _hand_on(self, decision: Decision) -> None:
         """Give the request to uvicorn and the ASGI application, whose boundary does what was decided."""

@@ -59,17 +59,30 @@ class Exchange(Asked, eq=False):
         predictions = wall.predictions
         if predictions is None:
             raise AssertionError("only a port with predictions makes exchanges")
-        if predictions.tracing is None:
-            reply = await self._reply(predictions)
-        else:
-            reply = await self._traced(predictions, predictions.tracing)
+        try:
+            if predictions.tracing is None:
+                reply = await self._reply(predictions)
+            else:
+                reply = await self._traced(predictions, predictions.tracing)
+        except BaseException:
+            self.connection.fail()
+            raise
         self.say(reply, time.monotonic())
 
     def say(self, reply: Reply, now: float) -> None:
         """Send ``reply``, at ``now`` on the monotonic clock."""
         connection = self.connection
-        connection.wall.metrics.request(self.route, "POST", reply.status, now - self.received)
-        connection.reply(self, reply)
+        try:
+            connection.wall.metrics.request(self.route, "POST", reply.status, now - self.received)
+            connection.reply(self, reply)
+        except BaseException:
+            connection.fail()
+            raise
+
+    @property
+    def is_next(self) -> bool:
+        """Whether everything before it is answered."""
+        return self.before is None or self.before.response_complete
 
     @property
     def may_go_on(self) -> bool:

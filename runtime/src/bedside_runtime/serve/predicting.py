@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from bedside_runtime.compiled import CompiledDecoder
-from bedside_runtime.errors import BedsideRuntimeError, Overloaded
+from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError, Overloaded
 from bedside_runtime.inputs import InputDecoder, ValidRow
 from bedside_runtime.serve import bodies, deadlines, inference, plain, problems
 from bedside_runtime.serve.allowance import Allowance
@@ -183,7 +183,10 @@ class Predictions:
             or len(asked.body) > loaded.service.contract.serve.max_body
         ):
             return None
-        rows = loaded.compiled.rows(asked.body)
+        try:
+            rows = loaded.compiled.rows(asked.body)
+        except Exception:  # noqa: BLE001 - a defect in here is this request's own: `answer` says so
+            return None
         return None if rows is None else rows[0]
 
     async def answer_together(
@@ -193,17 +196,21 @@ class Predictions:
         callers = [Caller(request_id(one.head), one.identity) for one in asked]
         try:
             predictions = await loaded.service.predict_together(rows, callers)
-        except asyncio.CancelledError:
-            problem = not_ready("draining")
-        except Exception as error:  # noqa: BLE001 - the outermost boundary of these routes
-            problem = self.understood(error, callers[0].request)
-        else:
-            self._metrics.answered([one for one in predictions if one is not None])
-            return [
+            replies = [
                 None if one is None else _written(loaded, caller, (one,), None)
                 for caller, one in zip(callers, predictions, strict=True)
             ]
-        return [await self.refuse(problem, caller, one.received) for caller, one in zip(callers, asked, strict=True)]
+            self._metrics.answered([one for one in predictions if one is not None])
+        except asyncio.CancelledError:
+            problem = not_ready("draining")
+        except AuditUnavailable as error:
+            problem = problems.from_domain(error)
+        except Exception:  # noqa: BLE001 - the outermost boundary; each request by itself will show whose it is
+            return [None] * len(asked)
+        else:
+            return replies
+        refused = [self.refuse(problem, caller, one.received) for caller, one in zip(callers, asked, strict=True)]
+        return await asyncio.gather(*refused)  # one sync of the log for all of them
 
     async def refuse(self, problem: Problem, caller: Caller, received: float) -> Reply:
         """Record that somebody asked for a prediction and gets none, and return what is said."""

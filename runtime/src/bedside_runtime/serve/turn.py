@@ -72,10 +72,11 @@ class Turn:
         if predictions is None or loaded is None:
             self._alone += asked
             return
+        free = loaded.service.free
         usual: list[Exchange] = []
         rows: list[ValidRow] = []
         for exchange in asked:
-            row = predictions.usual(loaded, exchange) if exchange.may_go_on else None
+            row = predictions.usual(loaded, exchange) if len(usual) < free and exchange.may_go_on else None
             if row is None:
                 self._alone.append(exchange)
             else:
