@@ -344,7 +344,7 @@ class Recorder:
         self.refusals.append(refused)
 
 
-async def answered(recorder: Recorder, bodies: Sequence[bytes]) -> Sequence[Reply | None]:
+def predictions_with(recorder: Recorder) -> tuple[Predictions, predicting.Loaded]:
     made, model = loaded(engine="folded"), Quick()
     asking = Inline(model, Batching(model))
     service = PredictionService(made.contract, made.digest, model, asking, made.cases, recorder)
@@ -357,9 +357,40 @@ async def answered(recorder: Recorder, bodies: Sequence[bytes]) -> Sequence[Repl
     predictions.loaded = predicting.Loaded(service, compile_inputs(inputs), CompiledDecoder(inputs), {}, release)
     ready = predictions.together()
     assert ready is not None
-    head = {b"content-type": b"application/json"}
+    return predictions, ready
+
+
+HEAD = {b"content-type": b"application/json"}
+
+
+@pytest.mark.parametrize(
+    ("named", "head", "more"),
+    [
+        (("icu-test", None), HEAD, 0),
+        (None, {}, 0),
+        (None, {b"content-type": b"text/plain"}, 0),
+        (None, HEAD | {b"content-encoding": b"gzip"}, 0),
+        (None, HEAD | {b"grpc-timeout": b"1S"}, 0),
+        (None, HEAD, QUICK.max_body),
+    ],
+    ids=["another route", "no type", "another type", "encoded", "a deadline", "too large"],
+)
+def test_a_request_that_is_not_usual_is_left_to_itself(named: Any, head: dict[bytes, bytes], more: int) -> None:
+    async def scene() -> tuple[object, object]:
+        predictions, ready = predictions_with(Recorder())
+        usual = Asked("/predict", None, HEAD, 0.0, patient(), None)
+        other = Asked("/predict", named, head, 0.0, patient() + b" " * more, None)
+        return predictions.usual(ready, usual), predictions.usual(ready, other)
+
+    row, none = asyncio.run(scene())
+    assert row is not None
+    assert none is None
+
+
+async def answered(recorder: Recorder, bodies: Sequence[bytes]) -> Sequence[Reply | None]:
+    predictions, ready = predictions_with(recorder)
     asked = [
-        Asked("/predict", None, {**head, b"x-request-id": b"r-%d" % at}, 0.0, body, None)
+        Asked("/predict", None, {**HEAD, b"x-request-id": b"r-%d" % at}, 0.0, body, None)
         for at, body in enumerate(bodies)
     ]
     rows = [predictions.usual(ready, one) for one in asked]
@@ -421,6 +452,9 @@ def test_one_request_more_than_allowed_is_refused_before_the_others_are_durable(
         assert server.process._predictions.loaded is not None
         server.process._predictions.loaded.service.recorder = recorder
         first, *others = [stack.enter_context(dialled(server)) for _ in range(7)]
+        for connection in others:  # all are accepted before the loop is kept busy
+            connection.sendall(request(b"{"))
+            assert statuses(connection.recv(65_536)) == [400]
         first.sendall(request(patient(age=HELD)))
         model.busy.wait(20)
         for connection in others:
