@@ -126,7 +126,7 @@ def tampered(module: str, old: str, new: str) -> Entries:
 
 def test_answers_that_differ_over_http_alone_are_found(images: Layout, icu_image: Image) -> None:
     drift = "[msgspec.structs.replace(one, value=one.value + 1e-6) for one in predictions]"
-    entries = tampered("serve/plain", "contract.version, digest), predictions)", f"contract.version, digest), {drift})")
+    entries = tampered("serve/plain", "request_id, release, predictions)", f"request_id, release, {drift})")
     with pytest.raises(VerificationFailed, match="golden cases are answered otherwise"):
         proven(images, changed(images, icu_image, entries))
 
