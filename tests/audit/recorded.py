@@ -103,7 +103,7 @@ async def _life(audit: Audit, here: opening.Surroundings, stdout: Path, start: i
     for number, (caller, patients) in enumerate(
         [("ward-3", [PATIENT]), ("ward-3", [OTHER]), (None, [PATIENT]), ("ward-4", [OTHER, PATIENT]), (None, [OTHER])]
     ):
-        await made.record(_entry(f"r-{start}{number}", caller, patients))
+        await made.record([_entry(f"r-{start}{number}", caller, patients)])
     await made.refused(Refused(Caller(f"r-{start}5", "ward-4"), 422, "invalid-inputs", 0.0001))
     await made.refused(Refused(Caller(f"r-{start}6"), 503, "overloaded", 0.0001))
     await made.changed("drain")
