@@ -85,18 +85,20 @@ def _power_cut(image: Path, directory: Path, told: Path, copy: Path, cycle: int)
     return acknowledged
 
 
-JOURNAL_LOST = 2
-"""EXT4_GOING_FLAGS_NOLOGFLUSH."""
+WHOLE, JOURNAL_FLUSHED, JOURNAL_LOST = 0, 1, 2
+"""EXT4_GOING_FLAGS_DEFAULT, _LOGFLUSH and _NOLOGFLUSH: only the first waits for what is under way."""
 
 
 @pytest.mark.skipif(shutil.which("mkfs.ext4") is None, reason="mkfs.ext4 is not installed")
-@pytest.mark.parametrize("how", [0, 1, JOURNAL_LOST], ids=["whole", "journal-flushed", "journal-lost"])
+@pytest.mark.parametrize(
+    "how", [WHOLE, JOURNAL_FLUSHED, JOURNAL_LOST], ids=["whole", "journal-flushed", "journal-lost"]
+)
 def test_a_volume_that_dies_under_the_writer_latches_and_loses_nothing(how: int, tmp_path: Path) -> None:
-    """Where the journal is lost too, what was acknowledged before the shutdown began is there.
+    """Where the file system waits for nothing, what was acknowledged before the shutdown began is there.
 
-    ext4 may report success for a sync that is in flight while the shutdown drops its journal: the data were written,
-    the change of their extents from unwritten to written was not, and nobody is told. A disk that is pulled out fails
-    its writes instead, so that one group is not asked for here.
+    ext4 may report success for a sync that is in flight while the shutdown ends its journal: the data were written,
+    the change of their extents from unwritten to written was not, and nobody is told (1 to 3 of 40 times, on Linux
+    6.18). A disk that is pulled out fails its writes instead, so that one group is not asked for here.
     """
     image, told = _ext4(tmp_path / "disk.img"), tmp_path / "told"
     with mounted(tmp_path / "disk", "-o", "loop", str(image)) as disk:
@@ -105,7 +107,7 @@ def test_a_volume_that_dies_under_the_writer_latches_and_loses_nothing(how: int,
             _shut_down(disk, how)
             assert child.wait(60) == 4
         assert len(before) > 10
-        acknowledged = before if how == JOURNAL_LOST else told.read_text().split()
+        acknowledged = told.read_text().split() if how == WHOLE else before
     shutil.copyfile(image, tmp_path / "found.img")
     with mounted(tmp_path / "found", "-o", "loop", str(tmp_path / "found.img")) as found:
         survived(found / POD, acknowledged)
