@@ -351,6 +351,45 @@ def test_what_waits_in_line_when_the_process_ends_is_still_answered() -> None:
     run(main())
 
 
+def test_what_came_with_the_end_of_the_input_is_answered() -> None:
+    async def main() -> None:
+        port = Port()
+        connection, wire = port.connection()
+        connection.data_received(PREDICTION)
+        assert connection.eof_received()
+        await port.turns(4)
+        assert b"".join(wire.written).startswith(b"HTTP/1.1 ")
+
+    run(main())
+
+
+def test_of_a_connection_that_is_lost_before_its_turn_nothing_is_parsed() -> None:
+    async def main() -> None:
+        port, failed = Port(), []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failed.append(context))
+        connection, wire = port.connection()
+        connection.data_received(PREDICTION)
+        wire.closed = True
+        connection.connection_lost(None)
+        await port.turns(4)
+        assert (failed, wire.written, connection.cycle) == ([], [], None)
+
+    run(main())
+
+
+def test_whose_bytes_wait_for_their_turn_has_not_been_silent() -> None:
+    async def main() -> None:
+        port = Port()
+        connection, wire = port.connection()
+        connection.data_received(PREDICTION)
+        connection.sweep(asyncio.get_running_loop().time() + 1e6)
+        assert not wire.closed
+        await port.turns(4)
+        assert b"".join(wire.written).startswith(b"HTTP/1.1 ")
+
+    run(main())
+
+
 def test_hundreds_of_connections_are_asked_in_turns_whether_their_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         port, turns = Port(), []
