@@ -1,12 +1,13 @@
 """Asking a real server its golden cases over HTTP, as the proof of an image does from inside the container."""
 
 import hashlib
+import itertools
 import json
 import os
 import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,47 @@ def test_a_server_is_waited_for_until_the_last_of_its_workers_has_started(releas
         try:
             with pytest.raises(NeverReady, match="not ready in time: verifying"):
                 replaying.replay(release, server.server_port, within=0.5)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_cases_are_asked_where_it_was_said_that_the_server_has_started(release: Path) -> None:
+    """The second connection goes to a worker that is still loading."""
+    connections = itertools.count(1)
+
+    class Worker(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            self.loads = next(connections) == 2
+
+        def do_GET(self) -> None:
+            if self.loads:
+                self.say(503, {"status": "loading", "reason": "loading", "ready": False})
+            else:
+                self.say(200, {"status": "ready", "reason": "started", "ready": True})
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.say(503, {"reason": "asked-for-a-case"})
+
+        def say(self, status: int, value: dict[str, Any]) -> None:
+            said = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Worker) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(GoldenMismatch, match="POST /predict is answered 503: asked-for-a-case"):
+                replaying.replay(release, server.server_port)
         finally:
             server.shutdown()
             thread.join()

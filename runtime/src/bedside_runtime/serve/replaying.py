@@ -70,12 +70,12 @@ def replay(directory: Path, port: int, *, digest: str | None = None, within: flo
         GoldenMismatch: An answer is not the one that was recorded, or is of another release.
     """
     started = time.monotonic()
-    _until_ready(port, started + within)
+    _when_ready(port, started + within).close()
     ready = time.monotonic()
     contract, files = loading.verified(directory, digest)
     release = canonical.digest(files[FILE_NAME])
     asked = _asked(files[contract.golden.path], loading.golden_cases(contract, files))
-    with closing(http.client.HTTPConnection(HOST, port, timeout=_TIMEOUT)) as connection:
+    with closing(_when_ready(port, time.monotonic() + _TIMEOUT)) as connection:
         for path in ("/livez", "/startupz", "/readyz"):
             _ask(connection, "GET", path)
         largest = max(_compared(connection, contract, release, group) for group in _groups(asked, contract))
@@ -88,19 +88,25 @@ def _asked(data: bytes, cases: Sequence[Case]) -> list[_Asked]:
     return [_Asked(case, line["inputs"]) for case, line in zip(cases, lines, strict=True)]
 
 
-def _until_ready(port: int, deadline: float) -> None:
+def _when_ready(port: int, deadline: float) -> http.client.HTTPConnection:
+    """Return a connection whose other end is ready, and has said on it that it has started.
+
+    Of several workers one does not speak for the other that the next connection would go to.
+    """
     reason = "nothing listens"
     while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(HOST, port, timeout=_TIMEOUT)
         try:
-            with closing(http.client.HTTPConnection(HOST, port, timeout=_TIMEOUT)) as connection:
-                said = _ask(connection, "GET", "/readyz", anyway=True)
-                began = _ask(connection, "GET", "/startupz", anyway=True)
+            said = _ask(connection, "GET", "/readyz", anyway=True)
+            began = _ask(connection, "GET", "/startupz", anyway=True)
         except OSError:  # not listening yet
+            connection.close()
             time.sleep(_POLL)
             continue
         reason = said["reason"] if said.get("ready") is not True else began["reason"]
         if reason == "started":  # of several workers one may be ready long before the last has started
-            return
+            return connection
+        connection.close()
         if said.get("status") == "failed":
             raise NeverReady(f"the server refuses its release: {reason}")
         time.sleep(_POLL)
