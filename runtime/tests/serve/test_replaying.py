@@ -1,5 +1,6 @@
 """Asking a real server its golden cases over HTTP, as the proof of an image does from inside the container."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -7,7 +8,8 @@ import os
 import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -119,36 +121,51 @@ def test_a_server_that_refuses_its_release_is_named_with_its_reason(release: Pat
         replaying.replay(release, server.port)
 
 
-def test_a_server_is_waited_for_until_the_last_of_its_workers_has_started(release: Path) -> None:
-    class OneOfTwo(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            ready = {"status": "ready", "reason": "ready", "ready": True}
-            said = json.dumps(ready if self.path == "/readyz" else {"status": "ready", "reason": "verifying"}).encode()
-            self.send_response(200 if self.path == "/readyz" else 503)
-            self.send_header("content-length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said)
+class Worker(BaseHTTPRequestHandler):
+    """Says what it is told to."""
 
-        def log_message(self, *_: object) -> None: ...
+    protocol_version = "HTTP/1.1"
 
-    with HTTPServer(("127.0.0.1", 0), OneOfTwo) as server:
+    def say(self, status: int, value: dict[str, Any]) -> None:
+        said = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextlib.contextmanager
+def answering(worker: type[Worker]) -> Iterator[int]:
+    """Answer with ``worker``, one a connection; yields the port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), worker) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            with pytest.raises(NeverReady, match="not ready in time: verifying"):
-                replaying.replay(release, server.server_port, within=0.5)
+            yield server.server_port
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_a_server_is_waited_for_until_the_last_of_its_workers_has_started(release: Path) -> None:
+    class OneOfTwo(Worker):
+        def do_GET(self) -> None:
+            if self.path == "/readyz":
+                self.say(200, {"status": "ready", "reason": "ready", "ready": True})
+            else:
+                self.say(503, {"status": "ready", "reason": "verifying"})
+
+    with answering(OneOfTwo) as port, pytest.raises(NeverReady, match="not ready in time: verifying"):
+        replaying.replay(release, port, within=0.5)
 
 
 def test_cases_are_asked_where_it_was_said_that_the_server_has_started(release: Path) -> None:
     """The second connection goes to a worker that is still loading."""
     connections = itertools.count(1)
 
-    class Worker(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Loading(Worker):
         def setup(self) -> None:
             super().setup()
             self.loads = next(connections) == 2
@@ -163,24 +180,9 @@ def test_cases_are_asked_where_it_was_said_that_the_server_has_started(release: 
             self.rfile.read(int(self.headers["content-length"]))
             self.say(503, {"reason": "asked-for-a-case"})
 
-        def say(self, status: int, value: dict[str, Any]) -> None:
-            said = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said)
-
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Worker) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            with pytest.raises(GoldenMismatch, match="POST /predict is answered 503: asked-for-a-case"):
-                replaying.replay(release, server.server_port)
-        finally:
-            server.shutdown()
-            thread.join()
+    asked = "POST /predict is answered 503: asked-for-a-case"
+    with answering(Loading) as port, pytest.raises(GoldenMismatch, match=asked):
+        replaying.replay(release, port)
 
 
 def test_a_server_that_is_not_there_is_waited_for_and_no_longer(release: Path, unused_port: int) -> None:
