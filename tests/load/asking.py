@@ -83,14 +83,21 @@ class Caller:
 
 
 @contextlib.asynccontextmanager
-async def in_turn(port: int, callers: int, data: bytes, pause: float = 0.0) -> AsyncIterator[list[Outcome]]:
-    """Ask with so many callers while the block runs, each again ``pause`` seconds after it is answered."""
+async def in_turn(
+    port: int, callers: int, data: bytes, pause: float = 0.0, *, anew: bool = False
+) -> AsyncIterator[list[Outcome]]:
+    """Ask with so many callers while the block runs, each again ``pause`` seconds after it is answered.
+
+    With ``anew`` each request goes over a connection of its own.
+    """
     outcomes: list[Outcome] = []
     going_on = True
 
     async def calls(caller: Caller) -> None:
         while going_on:
             outcomes.append(await caller.ask(data))
+            if anew:
+                caller.hang_up()
             await asyncio.sleep(pause)
         caller.hang_up()
 

@@ -38,7 +38,7 @@ class Proxy:
         return tuple(self._endpoints)
 
     async def __aenter__(self) -> "Proxy":
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(lambda *both: self._begin(self._connected(*both)), "127.0.0.1", 0)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -93,7 +93,8 @@ class Proxy:
             self.unreachable += 1
             writer.close()
             return
-        await asyncio.gather(_pass_on(reader, inner_writer), _pass_on(inner_reader, writer))
+        with contextlib.closing(writer), contextlib.closing(inner_writer):
+            await asyncio.gather(_pass_on(reader, inner_writer), _pass_on(inner_reader, writer))
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

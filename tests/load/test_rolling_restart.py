@@ -22,6 +22,14 @@ LAG = 10.0 if LONG else 1.0
 """Longest time, in seconds, until a change of an endpoint is known."""
 
 CALLERS = 8
+"""Those that keep their connection."""
+
+NEWCOMERS = 4
+"""Those that make a new one for each request: they go where the endpoints point, also where nobody listens any more."""
+
+PAUSE = 0.02
+"""Seconds between two requests of a newcomer: every connection holds a port of this machine for a while."""
+
 BOTH_TWICE = 4
 """As many processes are replaced at least."""
 
@@ -77,11 +85,14 @@ async def restarted(folder: Path, drain_seconds: float, requests: int) -> tuple[
         with fleet(folder, proxy, drain_seconds) as processes:
             await processes.add()
             await processes.add()
-            async with in_turn(proxy.port, CALLERS, question()) as outcomes:
-                while len(outcomes) < requests or len(processes.exit_codes) < BOTH_TWICE:
+            async with (
+                in_turn(proxy.port, CALLERS, question()) as kept,
+                in_turn(proxy.port, NEWCOMERS, question(), PAUSE, anew=True) as new,
+            ):
+                while len(kept) + len(new) < requests or len(processes.exit_codes) < BOTH_TWICE:
                     await processes.add()
                     await processes.take_oldest_away()
-            return outcomes, processes.exit_codes
+            return kept + new, processes.exit_codes
 
 
 @pytest.mark.timeout(3_600 if LONG else 300)
