@@ -56,6 +56,8 @@ def test_the_tag_beside_a_digest_is_left_out(tmp_path: Path) -> None:
         (ONE + "[deploy.replicas]\nmin = 0\n", "BED-SPEC-005"),
         (ONE + "[deploy.replicas]\nmin = 5\nmax = 4\n", "BED-SPEC-063"),
         (ONE + '[deploy.resources]\ncpu = "two"\n', "BED-SPEC-064"),
+        (ONE + '[deploy.resources]\ncpu = "0.0"\n', "BED-SPEC-064"),
+        (ONE + '[deploy.resources]\ncpu = "2Gi"\n', "BED-SPEC-064"),
         (ONE + '[deploy.resources]\nmemory = "500m"\n', "BED-SPEC-064"),
         ('[deploy]\nexposure = "none"\nnamespace = "ICU"\n', "BED-SPEC-065"),
         (f'[deploy]\nexposure = "none"\nnamespace = "{"n" * 64}"\n', "BED-SPEC-065"),

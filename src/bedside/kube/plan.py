@@ -1,13 +1,13 @@
 """What the objects are made from: release, settings, image, measurements; and every number computed from them. Pure."""
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from bedside.errors import UsageError
 from bedside.kube.objects import Metadata
 from bedside.kube.reasons import Number, Text
+from bedside.spec import quantity
 from bedside.spec.deploy import DeploySection, ReplicasSection
 from bedside_runtime.contract import Contract
 
@@ -257,13 +257,13 @@ def places(settings: DeploySection, model: str) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def cores(quantity: str) -> float:
+def cores(text: str) -> float:
     """Return cores of a quantity, ``500m`` or ``2``.
 
     Raises:
         UsageError: It is none.
     """
-    match = re.fullmatch(r"([0-9.]+)(m?)", quantity)
-    if match is None:
-        raise UsageError(f"{quantity!r} is no number of cores", remedy="Write 500m or 2 in [deploy.resources] cpu.")
-    return float(match[1]) / (1000 if match[2] else 1)
+    found = quantity.cores(text)
+    if found is None:
+        raise UsageError(f"{text!r} is no number of cores", remedy="Write 500m or 2 in [deploy.resources] cpu.")
+    return float(found)

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from bedside.spec import quantity
 from bedside.spec.deploy import DeploySection, PlaceSection, ReplicasSection
 from bedside.spec.rules import Problem
 
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NUMERIC: Final = re.compile(r"[0-9.]+")
-_QUANTITY: Final = re.compile(r"([1-9][0-9]{0,8}|[0-9]{1,6}\.[0-9]{1,3})(m|Ki|Mi|Gi|Ti|k|M|G|T)?")
 _LONGEST_HOST: Final = 253
 _LONGEST_NAMESPACE: Final = 63
 _STAGING: Final = "-staging"
@@ -79,14 +79,16 @@ def _replicas(path: str, replicas: ReplicasSection) -> Iterator[Problem]:
 
 
 def _quantities(section: DeploySection) -> Iterator[Problem]:
-    given = {
-        "deploy.resources.cpu": section.resources.cpu,
+    cpu = section.resources.cpu
+    if cpu is not None and quantity.cores(cpu) is None:
+        yield Problem("BED-SPEC-064", "deploy.resources.cpu", f"{cpu[:40]!r} is no number of cores", "Write 500m or 2.")
+    sizes = {
         "deploy.resources.memory": section.resources.memory,
         "deploy.audit_volume.size": section.audit_volume.size,
     }
-    for path, text in given.items():
-        if text is not None and (not _QUANTITY.fullmatch(text) or (text.endswith("m") and not path.endswith("cpu"))):
-            yield Problem("BED-SPEC-064", path, f"{text[:40]!r} is no quantity", "Write 500m or 2 cores; 1Gi, 512Mi.")
+    for path, text in sizes.items():
+        if text is not None and quantity.size(text) is None:
+            yield Problem("BED-SPEC-064", path, f"{text[:40]!r} is no amount of bytes", "Write 512Mi or 1Gi.")
 
 
 def _names(section: DeploySection) -> Iterator[Problem]:

@@ -1,6 +1,5 @@
 """What a release may use while its image is proven: the limits that its pods get."""
 
-import re
 import tomllib
 from typing import Final
 
@@ -8,24 +7,12 @@ from bedside.errors import UsageError
 from bedside.image.containment import Limits
 from bedside.kube.plan import Place, Plan, cores
 from bedside.release.reading import Release
-from bedside.spec import load_deployment
+from bedside.spec import load_deployment, quantity
 from bedside.spec.deploy import DeploySection, ReplicasSection
 from bedside.stages import manifests
 
 UNMEASURED: Final = Limits(2 << 30, 1.0)
 """For a release that came without measurements.json."""
-
-_UNITS: Final = {
-    "": 1,
-    "k": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-}
 
 
 def of_release(release: Release) -> Limits:
@@ -51,13 +38,13 @@ def _settings(release: Release) -> DeploySection:
     return load_deployment(path).settings if written else DeploySection()
 
 
-def memory(quantity: str) -> int:
+def memory(text: str) -> int:
     """Return bytes of a Kubernetes quantity, ``512Mi``.
 
     Raises:
         UsageError: It is none.
     """
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(|[kMGT]|[KMGT]i)", quantity)
-    if found is None:
-        raise UsageError(f"{quantity!r} is no amount of memory", remedy="Write 512Mi or 2Gi.")
-    return int(float(found[1]) * _UNITS[found[2]])
+    size = quantity.size(text)
+    if size is None:
+        raise UsageError(f"{text!r} is no amount of memory", remedy="Write 512Mi or 2Gi.")
+    return size

@@ -9,6 +9,7 @@ from bedside.policy.picture import Picture, together
 from bedside.policy.place import Hit
 from bedside.policy.rules.agreement import runs_application
 from bedside.policy.yamltree import Node
+from bedside.spec import quantity
 
 _SCRATCH = frozenset(("/tmp", "/var/tmp"))  # noqa: S108 - paths in a container, where this process never writes
 
@@ -91,28 +92,8 @@ def memory_limit(picture: Picture) -> Iterator[Hit]:
             asked, limit = resources.at("requests", "memory"), resources.at("limits", "memory")
             if not limit:
                 yield Hit(place(resources) if resources else container.place, f"{container.title} has no memory limit")
-            elif asked and quantity(asked.text) != quantity(limit.text) and loads_model(picture, container):
+            elif asked and not _same(asked, limit) and loads_model(picture, container):
                 yield Hit(place(limit), f"{container.title} requests {asked.text} of memory and may use {limit.text}")
-
-
-_UNITS = {
-    "": 1,
-    "k": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-    "m": 1e-3,
-}
-
-
-def quantity(text: str) -> float | None:
-    """A Kubernetes quantity as a number; ``None`` for what is none."""
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)(m|k|Ki|M|Mi|G|Gi|T|Ti)?", text)
-    return float(match[1]) * _UNITS[match[2] or ""] if match else None
 
 
 def promised_class(picture: Picture) -> Iterator[Hit]:
@@ -132,26 +113,29 @@ def promised_class(picture: Picture) -> Iterator[Hit]:
 def _guaranteed(container: Container) -> bool:
     resources = container.node.at("resources")
     pairs = [(resources.at("requests", name), resources.at("limits", name)) for name in ("cpu", "memory")]
-    return all(limit and (not asked or quantity(asked.text) == quantity(limit.text)) for asked, limit in pairs)
+    return all(limit and (not asked or _same(asked, limit)) for asked, limit in pairs)
+
+
+def _same(asked: Node, limit: Node) -> bool:
+    return quantity.parse(asked.text) == quantity.parse(limit.text)
 
 
 def threads(picture: Picture) -> Iterator[Hit]:
     """Numeric libraries start a thread for every core of the node, not of the limit: predictions slow down manyfold."""
     for pod in picture.serving:
         for container in pod.containers:
-            limit = quantity(container.node.at("resources", "limits", "cpu").text)
+            limit = quantity.parse(container.node.at("resources", "limits", "cpu").text)
             entry = container.environment.get("OMP_NUM_THREADS")
             value = entry.at("value").number if entry is not None else None
             entry = entry if entry is not None and (entry.at("value") or entry.at("valueFrom")) else None
             accelerated = any(key.endswith("/gpu") for key, _ in container.node.at("resources", "limits").pairs())
             if limit is None or accelerated or container.node.at("envFrom"):
                 continue
+            may_use = f"{container.title} may use {float(limit):g} CPU"
             if entry is None and loads_model(picture, container):
-                yield Hit(
-                    container.place, f"{container.title} may use {limit:g} CPU and computes on every core of its node"
-                )
-            elif entry is not None and value is not None and value > max(limit, 1):
-                yield Hit(place(entry), f"{container.title} may use {limit:g} CPU but computes on {value} threads")
+                yield Hit(container.place, f"{may_use} and computes on every core of its node")
+            elif entry is not None and value is not None and value > 1 and value > limit:
+                yield Hit(place(entry), f"{may_use} but computes on {value} threads")
 
 
 def single_replica(picture: Picture) -> Iterator[Hit]:
