@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bedside_runtime.batching import Answered, Batching, Inline
 from bedside_runtime.contract import Row, Scalar
 from bedside_runtime.errors import DeadlineExceeded, OutputInvalid
+from bedside_runtime.serve import event_loop
 
 LATE = 1e9
 
@@ -65,7 +66,7 @@ def test_a_case_has_one_answer_in_any_batch_at_any_position(
         assert (batching.waiting, batching.abandoned) == (0, 0)
         batching.close()
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 def test_what_waits_while_the_model_is_busy_is_asked_at_once_up_to_the_most() -> None:
@@ -82,7 +83,7 @@ def test_what_waits_while_the_model_is_busy_is_asked_at_once_up_to_the_most() ->
         assert [answer.batch for answer in answers] == [1, 4, 4, 4, 4, 2, 2]
         batching.close()
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 def test_a_request_larger_than_a_batch_is_asked_by_itself() -> None:
@@ -93,7 +94,7 @@ def test_a_request_larger_than_a_batch_is_asked_by_itself() -> None:
         assert model.calls == [3]
         batching.close()
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 def test_a_lone_request_does_not_wait_for_company_unless_it_is_told_to() -> None:
@@ -106,7 +107,7 @@ def test_a_lone_request_does_not_wait_for_company_unless_it_is_told_to() -> None
             assert least <= loop.time() - started < least + 0.09
             batching.close()
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 def test_a_full_batch_does_not_wait() -> None:
@@ -116,7 +117,7 @@ def test_a_full_batch_does_not_wait() -> None:
         assert [answer.batch for answer in await asyncio.wait_for(both, 5)] == [2, 2]
         batching.close()
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 def test_the_failure_of_one_request_is_its_own() -> None:
@@ -136,7 +137,7 @@ def test_the_failure_of_one_request_is_its_own() -> None:
             await bad
         batching.close()
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 def test_what_would_take_its_time_is_asked_on_a_thread_and_holds_nobody_up() -> None:
@@ -162,7 +163,7 @@ def test_what_would_take_its_time_is_asked_on_a_thread_and_holds_nobody_up() -> 
         assert model.calls == [2]
         inline.close()
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 @pytest.mark.parametrize("kind", [Batching, Inline])
@@ -173,7 +174,7 @@ def test_another_number_of_answers_than_rows_is_refused(kind: type[Batching] | t
 
     asking = kind(Short())
     with pytest.raises(OutputInvalid, match="1 values for 2 rows"):
-        asyncio.run(asking.predict(asks(1, 2), LATE))
+        event_loop.run(asking.predict(asks(1, 2), LATE))
     asking.close()
 
 
@@ -182,7 +183,7 @@ def test_work_whose_deadline_has_passed_is_never_begun(kind: type[Batching] | ty
     model = Doubling()
     asking = kind(model)
     with pytest.raises(DeadlineExceeded):
-        asyncio.run(asking.predict(asks(1), 0.0))
+        event_loop.run(asking.predict(asks(1), 0.0))
     assert model.calls == []
     asking.close()
 
@@ -203,7 +204,7 @@ def test_work_that_expires_while_it_waits_is_dropped_before_the_model_sees_it() 
         assert (batching.waiting, batching.abandoned) == (0, 0)
         batching.close()
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 def test_a_prediction_that_outlasts_its_deadline_keeps_its_slot_until_it_ends() -> None:
@@ -220,7 +221,7 @@ def test_a_prediction_that_outlasts_its_deadline_keeps_its_slot_until_it_ends() 
         assert batching.abandoned == 0
         batching.close()
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 def test_a_caller_that_goes_away_leaves_no_slot_behind() -> None:
@@ -239,7 +240,7 @@ def test_a_caller_that_goes_away_leaves_no_slot_behind() -> None:
         assert (batching.waiting, batching.abandoned) == (0, 0)
         batching.close()
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 def test_a_self_check_runs_where_patients_are_answered() -> None:
@@ -250,4 +251,4 @@ def test_a_self_check_runs_where_patients_are_answered() -> None:
         finally:
             batching.close()
 
-    assert asyncio.run(scenario()).startswith("predict")
+    assert event_loop.run(scenario()).startswith("predict")

@@ -11,6 +11,7 @@ from bedside_runtime.batching import Batching, Inline
 from bedside_runtime.contract import Row, Scalar, Serve
 from bedside_runtime.errors import GoldenMismatch, OutputInvalid, Overloaded
 from bedside_runtime.inputs import Flag, compile_inputs
+from bedside_runtime.serve import event_loop
 from bedside_runtime.service import Caller, Entry, NoRecord, PredictionService, Recorder
 from contracts import INPUTS, OUTPUT, Logistic, contract
 
@@ -34,7 +35,7 @@ class Fixed:
 
 
 def test_rows_are_answered_in_order_with_band_and_flags() -> None:
-    answered = asyncio.run(service(Logistic()).predict(ROWS, CALLER))
+    answered = event_loop.run(service(Logistic()).predict(ROWS, CALLER))
     assert [item.value for item in answered] == VALUES
     assert [item.flags for item in answered] == [(Flag("outside-expected", "age"),), ()]
     assert {item.band for item in answered} == {OUTPUT.band(value) for value in VALUES}
@@ -44,7 +45,7 @@ def test_rows_are_answered_in_order_with_band_and_flags() -> None:
 def test_an_impossible_output_answers_nobody_and_is_not_recorded(values: tuple[float, ...]) -> None:
     kept = Kept()
     with pytest.raises(OutputInvalid):
-        asyncio.run(service(Fixed(*values), kept).predict(ROWS, CALLER))
+        event_loop.run(service(Fixed(*values), kept).predict(ROWS, CALLER))
     assert kept.entries == []
 
 
@@ -76,7 +77,7 @@ def test_the_recorder_has_the_answer_before_the_caller() -> None:
         assert slow.entries[0].predictions == answered
         assert slow.entries[0].caller == CALLER
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 def test_a_recorder_that_fails_keeps_the_answer_back() -> None:
@@ -85,7 +86,7 @@ def test_a_recorder_that_fails_keeps_the_answer_back() -> None:
             raise OSError("no space")
 
     with pytest.raises(OSError, match="no space"):
-        asyncio.run(service(Logistic(), Broken()).predict(ROWS, CALLER))
+        event_loop.run(service(Logistic(), Broken()).predict(ROWS, CALLER))
 
 
 def test_predictions_never_hold_the_event_loop() -> None:
@@ -103,7 +104,7 @@ def test_predictions_never_hold_the_event_loop() -> None:
         release.set()
         assert len(await task) == 2
 
-    asyncio.run(scenario())
+    event_loop.run(scenario())
 
 
 # -- several requests together
@@ -118,7 +119,7 @@ def together(predictor: Predictor, kept: Kept, most: int = 2) -> tuple[Predictio
 def test_each_request_is_recorded_with_its_own_caller() -> None:
     kept = Kept()
     service, answered = together(Logistic(), kept)
-    assert [item.value for item in asyncio.run(answered)] == VALUES  # type: ignore[arg-type] # a coroutine
+    assert [item.value for item in event_loop.run(answered)] == VALUES  # type: ignore[arg-type] # a coroutine
     assert [(entry.caller.request, entry.rows[0]) for entry in kept.entries] == [
         ("r-1", ROWS[0].cells),
         ("r-2", ROWS[1].cells),
@@ -129,7 +130,7 @@ def test_each_request_is_recorded_with_its_own_caller() -> None:
 def test_an_impossible_output_of_one_is_left_out_and_not_recorded() -> None:
     kept = Kept()
     _, answered = together(Fixed(float("nan"), 0.2), kept)
-    none, one = asyncio.run(answered)  # type: ignore[arg-type] # a coroutine
+    none, one = event_loop.run(answered)  # type: ignore[arg-type] # a coroutine
     assert (none, one.value) == (None, 0.2)
     assert [entry.caller.request for entry in kept.entries] == ["r-2"]
 
@@ -138,7 +139,7 @@ def test_more_than_may_be_in_flight_are_not_begun() -> None:
     kept = Kept()
     service, answered = together(Logistic(), kept, most=1)
     with pytest.raises(Overloaded):
-        asyncio.run(answered)  # type: ignore[arg-type] # a coroutine
+        event_loop.run(answered)  # type: ignore[arg-type] # a coroutine
     assert (kept.entries, service.in_flight) == ([], 0)
 
 
@@ -149,12 +150,12 @@ def test_what_could_not_be_recorded_is_in_flight_no_more() -> None:
 
     service, answered = together(Logistic(), Broken())
     with pytest.raises(OSError, match="no space"):
-        asyncio.run(answered)  # type: ignore[arg-type] # a coroutine
+        event_loop.run(answered)  # type: ignore[arg-type] # a coroutine
     assert service.in_flight == 0
 
 
 def test_the_self_check_replays_golden_cases() -> None:
-    asyncio.run(service(Logistic()).self_check())
+    event_loop.run(service(Logistic()).self_check())
     drifted = golden.Case("one", ROWS[0], VALUES[0] + 0.01)
     with pytest.raises(GoldenMismatch):
-        asyncio.run(service(Logistic(), case=drifted).self_check())
+        event_loop.run(service(Logistic(), case=drifted).self_check())

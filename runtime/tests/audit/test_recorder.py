@@ -13,6 +13,7 @@ from bedside_runtime.audit.verify import Verdict
 from bedside_runtime.audit.writer import Settings
 from bedside_runtime.errors import AuditUnavailable, RecordTooLarge
 from bedside_runtime.inputs import compile_inputs
+from bedside_runtime.serve import event_loop
 from bedside_runtime.service import Caller, Entry, Prediction, Refused
 from contracts import INPUTS
 
@@ -44,7 +45,7 @@ def run(
         recorder.open()
         await scenario(recorder)
 
-    asyncio.run(main())
+    event_loop.run(main())
 
 
 def test_an_answer_is_recorded_with_who_what_and_how_long_and_without_its_inputs() -> None:

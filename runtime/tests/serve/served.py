@@ -1,6 +1,5 @@
 """A real server process in a thread, or in a child process, around a model in plain Python."""
 
-import asyncio
 import contextlib
 import http.client
 import io
@@ -14,7 +13,7 @@ from typing import Any, Final, Literal
 from bedside_runtime import golden
 from bedside_runtime.contract import Contract, Engine, EngineName, Row, Scalar, Serve
 from bedside_runtime.loading import Loaded
-from bedside_runtime.serve import server
+from bedside_runtime.serve import event_loop, server
 from bedside_runtime.serve.auth.guard import Guard
 from bedside_runtime.serve.entrance import Address, Listening
 from bedside_runtime.serve.logs import EventLog
@@ -73,7 +72,7 @@ class Served:
         self.port, self.admin_port = listening["port"], listening["admin_port"]
 
     def _run(self) -> None:
-        self.exit_code = asyncio.run(self.process.run())
+        self.exit_code = event_loop.run(self.process.run())
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]

@@ -1,6 +1,5 @@
 """Who may ask: what is accepted, what is said to those who may not, and keys that are exchanged while it serves."""
 
-import asyncio
 import contextlib
 import json
 import socket
@@ -22,6 +21,7 @@ from bedside_runtime.audit import reading
 from bedside_runtime.contract import Audit, Auth, Serve, encode
 from bedside_runtime.errors import AuthKeysInvalid, AuthRefused
 from bedside_runtime.loading import Loaded
+from bedside_runtime.serve import event_loop
 from bedside_runtime.serve.auth.guard import API_KEYS, Guard, is_loopback
 from bedside_runtime.serve.auth.verdict import REASONS
 from contracts import contract
@@ -377,6 +377,6 @@ def test_a_request_that_no_gate_has_seen_is_answered_by_no_route(server: Served,
 
     for path in ("/model", "/livez", "/v2"):
         sent.clear()
-        asyncio.run(ask_directly(path))
+        event_loop.run(ask_directly(path))
         assert sent[0]["status"] == 503
         assert json.loads(sent[1]["body"])["code"] == "authentication-unavailable"

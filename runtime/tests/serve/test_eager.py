@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from bedside_runtime.serve import eager
+from bedside_runtime.serve import eager, event_loop
 
 
 def test_what_waits_for_nothing_has_ended_when_start_returns_and_never_was_a_task() -> None:
@@ -17,7 +17,7 @@ def test_what_waits_for_nothing_has_ended_when_start_returns_and_never_was_a_tas
         assert seen == [set()]
         assert not waiting
 
-    asyncio.run(main())
+    event_loop.run(main())
 
 
 def test_what_waits_is_kept_until_it_has_ended_and_goes_on_with_what_it_waited_for() -> None:
@@ -42,7 +42,7 @@ def test_what_waits_is_kept_until_it_has_ended_and_goes_on_with_what_it_waited_f
         assert seen == [1, 2]
         assert not waiting
 
-    asyncio.run(main())
+    event_loop.run(main())
 
 
 def test_a_failure_of_what_is_waited_for_and_a_cancellation_reach_the_place_that_waits() -> None:
@@ -73,7 +73,7 @@ def test_a_failure_of_what_is_waited_for_and_a_cancellation_reach_the_place_that
         assert seen == ["failed", "cancelled", "ended"]
         assert not waiting
 
-    asyncio.run(main())
+    event_loop.run(main())
 
 
 def test_an_error_behind_a_wait_is_told_to_the_loop_and_nothing_is_waited_for_any_more() -> None:
@@ -94,7 +94,7 @@ def test_an_error_behind_a_wait_is_told_to_the_loop_and_nothing_is_waited_for_an
         assert [type(error) for error in told] == [ValueError]
         assert not waiting
 
-    asyncio.run(main())
+    event_loop.run(main())
 
 
 def test_an_error_before_the_first_wait_is_the_caller_s() -> None:
@@ -105,4 +105,4 @@ def test_an_error_before_the_first_wait_is_the_caller_s() -> None:
         with pytest.raises(ValueError):
             eager.start(asyncio.get_running_loop(), work(), set())
 
-    asyncio.run(main())
+    event_loop.run(main())

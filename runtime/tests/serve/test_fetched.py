@@ -23,6 +23,7 @@ from served import QUICK, Served, loaded, serving
 
 from bedside_runtime.contract import Auth, Jwt
 from bedside_runtime.errors import AuthKeysInvalid
+from bedside_runtime.serve import event_loop
 from bedside_runtime.serve.auth import fetched
 from bedside_runtime.serve.auth.fetched import Fetched, over_https
 from bedside_runtime.serve.logs import EventLog
@@ -212,7 +213,7 @@ def test_keys_are_fetched_again_and_failures_keep_the_old_ones(monkeypatch: pyte
             await _until(lambda: keys.value == "b")
             assert not keys.stale
 
-    asyncio.run(run())
+    event_loop.run(run())
     assert [json.loads(line)["event"] for line in log.getvalue().splitlines()] == [
         "keys-replaced",
         "keys-broken",
@@ -229,7 +230,7 @@ def test_keys_that_cannot_be_fetched_for_long_are_dropped() -> None:
             await _until(lambda: keys.value == "a")
             await _until(lambda: keys.value is None)
 
-    asyncio.run(run())
+    event_loop.run(run())
 
 
 def test_an_answer_that_is_the_same_leaves_the_same_keys() -> None:
@@ -243,7 +244,7 @@ def test_an_answer_that_is_the_same_leaves_the_same_keys() -> None:
             await _until(lambda: fetch.asked > 3)
             assert keys.value is before
 
-    asyncio.run(run())
+    event_loop.run(run())
 
 
 def test_asking_again_is_limited_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +265,7 @@ def test_asking_again_is_limited_whoever_asks(monkeypatch: pytest.MonkeyPatch) -
             assert keys.again() is None
             assert fetch.asked == 2
 
-    asyncio.run(run())
+    event_loop.run(run())
 
 
 def test_a_fetch_that_hangs_neither_blocks_the_loop_nor_holds_anybody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +290,7 @@ def test_a_fetch_that_hangs_neither_blocks_the_loop_nor_holds_anybody_for_long(m
             assert ticks > 5
             assert keys.stale
 
-    asyncio.run(run())
+    event_loop.run(run())
     hanging.set()
 
 

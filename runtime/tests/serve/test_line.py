@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from bedside_runtime.serve import event_loop
 from bedside_runtime.serve import server as process
 from bedside_runtime.serve.auth.gate import Open
 from bedside_runtime.serve.connection import Connection, protocol
@@ -123,7 +124,7 @@ class Port:
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(test)
+    event_loop.run(test)
 
 
 async def emptied(line: Line) -> None:

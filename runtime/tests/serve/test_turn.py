@@ -24,7 +24,7 @@ from bedside_runtime.compiled import CompiledDecoder
 from bedside_runtime.contract import Row, Scalar
 from bedside_runtime.errors import AuditUnavailable
 from bedside_runtime.inputs import compile_inputs
-from bedside_runtime.serve import plain, predicting
+from bedside_runtime.serve import event_loop, plain, predicting
 from bedside_runtime.serve.auth.gate import Open
 from bedside_runtime.serve.connection import protocol
 from bedside_runtime.serve.entrance import configuration
@@ -265,7 +265,7 @@ def run(scenario: Callable[[Turn], None]) -> list[str]:
             await asyncio.sleep(0)
         return reported
 
-    return asyncio.run(scene())
+    return event_loop.run(scene())
 
 
 def metrics() -> Metrics:
@@ -315,7 +315,7 @@ def test_what_came_before_the_process_ends_is_answered_if_it_is_a_request(data: 
         await asyncio.sleep(0)
         return ends
 
-    assert asyncio.run(scene()) == (not data.endswith(b"\r\n\r\n"))
+    assert event_loop.run(scene()) == (not data.endswith(b"\r\n\r\n"))
 
 
 async def nobody(_scope: object, _receive: object, _send: object) -> None:
@@ -382,7 +382,7 @@ def test_a_request_that_is_not_usual_is_left_to_itself(named: Any, head: dict[by
         other = Asked("/predict", named, head, 0.0, patient() + b" " * more, None)
         return predictions.usual(ready, usual), predictions.usual(ready, other)
 
-    row, none = asyncio.run(scene())
+    row, none = event_loop.run(scene())
     assert row is not None
     assert none is None
 
@@ -399,7 +399,7 @@ async def answered(recorder: Recorder, bodies: Sequence[bytes]) -> Sequence[Repl
 
 def test_what_is_answered_together_is_recorded_together_each_with_its_own_caller() -> None:
     recorder = Recorder()
-    replies = asyncio.run(answered(recorder, [patient(age=50), patient(age=AT_EDGE), patient(age=52)]))
+    replies = event_loop.run(answered(recorder, [patient(age=50), patient(age=AT_EDGE), patient(age=52)]))
     assert [reply and reply.status for reply in replies] == [200, None, 200]
     (group,) = recorder.groups
     assert [entry.caller.request for entry in group] == ["r-0", "r-2"]
@@ -415,7 +415,7 @@ def test_what_is_answered_together_is_recorded_together_each_with_its_own_caller
 )
 def test_nobody_is_answered_whose_record_is_not_durable(error: Exception, status: int, code: str) -> None:
     recorder = Recorder(error)
-    replies = asyncio.run(answered(recorder, [patient()] * 3))
+    replies = event_loop.run(answered(recorder, [patient()] * 3))
     assert [reply and reply.status for reply in replies] == [status] * 3
     assert [refused.caller.request for refused in recorder.refusals] == ["r-0", "r-1", "r-2"]
 
@@ -481,5 +481,5 @@ class Together(Recorder):
 
 
 def test_who_is_refused_together_waits_for_the_log_together() -> None:
-    replies = asyncio.run(answered(Together(), [patient()] * 3))
+    replies = event_loop.run(answered(Together(), [patient()] * 3))
     assert [reply and reply.status for reply in replies] == [503] * 3

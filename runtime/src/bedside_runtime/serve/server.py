@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import uvloop
-
 from bedside_runtime import loading
 from bedside_runtime.adapters import engines
 from bedside_runtime.batching import Asking, Batching, Inline
@@ -21,7 +19,7 @@ from bedside_runtime.compiled import CompiledDecoder
 from bedside_runtime.contract import Contract, Serve
 from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError
 from bedside_runtime.inputs import compile_inputs
-from bedside_runtime.serve import plain
+from bedside_runtime.serve import event_loop, plain
 from bedside_runtime.serve.app import Application
 from bedside_runtime.serve.auditing import Auditing
 from bedside_runtime.serve.auth.gate import Open, Shut
@@ -289,9 +287,7 @@ def serve(load: Load, entrance: Entrance, guard: Guard, log: EventLog, *, local:
         log: Takes the events.
         local: No endpoint of a cluster points here, so that there is no lag to answer through when stopping.
     """
-    process = Process(load, entrance, guard, log, local=local)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(process.run())
+    return event_loop.run(Process(load, entrance, guard, log, local=local).run())
 
 
 def release(directory: Path, digest: str | None, key: Verifies | None = None) -> Load:

@@ -11,7 +11,6 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-import uvloop
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bedside_runtime.contract import Serve
-from bedside_runtime.serve import server
+from bedside_runtime.serve import event_loop, server
 from bedside_runtime.serve.app import not_routed
 from bedside_runtime.serve.auth.gate import Open
 from bedside_runtime.serve.boundary import Boundary
@@ -249,5 +248,4 @@ def serve(command: Sequence[str], settings: Serve, entrance: Listening, log: Eve
     async def run() -> int:
         return await Workers(command, settings, entrance, log, local=local).run()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run())
+    return event_loop.run(run())
