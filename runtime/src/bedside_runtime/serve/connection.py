@@ -218,13 +218,20 @@ class Connection(HttpToolsProtocol):
         self._parse(b"%b%b\r\n%b" % (line, fields, bytes(rest)))
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn closes at once
-        """The client will send nothing more, but it may still read the answer to what it sent."""
+        """The client will send nothing more, but it may still read the answer to what it sent.
+
+        Over TLS it cannot: close_notify ends both ways there, whatever is returned. Nobody would get the answer to
+        what has not begun, so it does not begin.
+        """
+        if not self.transport.can_write_eof():
+            self._refused = Problem("bad-request")
+            return False
         if self._has_turn and self._at_once:
             self.take_turn()
         if self._in_message or self.cycle is None or self.cycle.response_complete:
             return False
         self._end_after_answer()
-        return self.transport.can_write_eof()  # over TLS nothing can be half closed
+        return True
 
     def sweep(self, now: float) -> None:
         """End the connection where its time is up."""
