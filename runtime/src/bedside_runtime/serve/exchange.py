@@ -14,7 +14,7 @@ from bedside_runtime.serve.tracing.current import Tracing
 from bedside_runtime.service import Caller
 
 if TYPE_CHECKING:
-    from bedside_runtime.serve.connection import Connection
+    from bedside_runtime.serve.answering import Answering
 
 
 class _Nobody:
@@ -40,7 +40,7 @@ class Exchange(Asked, eq=False):
         length: Bytes of them.
     """
 
-    connection: "Connection"
+    connection: "Answering"
     before: Any
     keep_alive: bool
     decision: Decision

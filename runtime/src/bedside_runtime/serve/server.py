@@ -24,7 +24,7 @@ from bedside_runtime.serve.app import Application
 from bedside_runtime.serve.auditing import Auditing
 from bedside_runtime.serve.auth.gate import Open, Shut
 from bedside_runtime.serve.auth.guard import Guard
-from bedside_runtime.serve.connection import SWEEP_SECONDS, Connection
+from bedside_runtime.serve.connection import Connection
 from bedside_runtime.serve.entrance import Entrance, Server
 from bedside_runtime.serve.lifecycle import Lifecycle, State
 from bedside_runtime.serve.line import REST_SECONDS
@@ -45,6 +45,9 @@ Load = Callable[[OnStage, OnContract], loading.Loaded]
 
 _GARBAGE = 20_000
 """Objects that are made, and not gone again, before cycles among them are looked for."""
+
+SWEEP_SECONDS = 0.25
+"""How often connections are asked whether their time is up."""
 
 _SWEPT = 8
 """Connections that are asked between two rests of the loop: to end hundreds at once would hold up every answer."""
