@@ -282,7 +282,7 @@ def test_a_connection_that_fails_is_reported_and_holds_nobody_up() -> None:
 
     def scenario(turn: Turn) -> None:
         for name in ("a", "bad", "b", "bad", "c"):
-            turn.read(Reading(turns, name))  # type: ignore[arg-type] # as much of a connection as a turn asks
+            turn.read(Reading(turns, name))
 
     assert run(scenario) == ["ZeroDivisionError"] * 2
     assert turns == ["a", "bad", "b", "bad", "c"]

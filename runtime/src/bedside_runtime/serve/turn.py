@@ -10,7 +10,7 @@ import contextvars
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from bedside_runtime.inputs import ValidRow
 from bedside_runtime.serve import eager
@@ -18,8 +18,13 @@ from bedside_runtime.serve.exchange import Exchange
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Loaded, Predictions, Reply
 
-if TYPE_CHECKING:
-    from bedside_runtime.serve.connection import Connection
+
+class Reader(Protocol):
+    """Holds bytes that came: a connection, seen from here."""
+
+    def take_turn(self) -> None:
+        """Parse what is held."""
+        ...
 
 
 class Turn:
@@ -30,14 +35,14 @@ class Turn:
 
     def __init__(self, predictions: Predictions | None, metrics: Metrics) -> None:
         self._predictions, self._metrics = predictions, metrics
-        self._reading: deque[Connection] = deque()
+        self._reading: deque[Reader] = deque()
         self._asked: list[Exchange] = []
         self._alone: deque[Exchange] = deque()
         self._comes = False
 
-    def read(self, connection: "Connection") -> None:
-        """Let ``connection`` parse what it holds."""
-        self._reading.append(connection)
+    def read(self, reader: Reader) -> None:
+        """Let ``reader`` parse what it holds."""
+        self._reading.append(reader)
         if not self._comes:
             self._soon()
 
