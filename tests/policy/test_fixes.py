@@ -110,3 +110,4 @@ def test_what_has_no_one_right_answer_is_left(name: str) -> None:
 
 def test_a_diff_names_the_file_and_shows_both_sides() -> None:
     assert fixes.diff("a\nb\n", "a\nc\n", "x.yaml") == "--- a/x.yaml\n+++ b/x.yaml\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
+    assert fixes.diff("a\n", "b\n", "/srv/x.yaml").startswith("--- a/srv/x.yaml\n+++ b/srv/x.yaml\n")

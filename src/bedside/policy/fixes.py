@@ -44,12 +44,10 @@ def apply(text: str, changes: list[Edit]) -> str:
 
 
 def diff(before: str, after: str, path: str) -> str:
-    """A unified diff, empty where nothing changes."""
-    return "".join(
-        difflib.unified_diff(
-            before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{path}", f"b/{path}"
-        )
-    )
+    """A unified diff, empty where nothing changes; ``a/`` and ``b/`` stand before the path as git writes it."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    named = path.lstrip("/")
+    return "".join(difflib.unified_diff(old, new, f"a/{named}", f"b/{named}"))
 
 
 def _indent(line: str) -> str:
