@@ -62,6 +62,9 @@ class _Verbs(click.Group):
 def bedside() -> None:
     """From bench to bedside: ship a trained clinical model, and prove that what runs is what was validated.
 
+    A release is a directory with the model, its locked environment and its golden cases: patients with the answers
+    that the validation study got. Start with init, package, verify, serve.
+
     Exit codes: 0 done; 1 a check or gate said no; 2 usage or invalid bedside.toml; 3 verification failed;
     4 an outside tool or service failed or is missing.
     """

