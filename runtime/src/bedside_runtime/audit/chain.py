@@ -12,7 +12,7 @@ over all segments of one pod. ``T`` is UTC, ``M`` the monotonic clock in microse
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -69,6 +69,34 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
         """Where the log stands after this record."""
         return Head(self.seq + 1, self.hash)
 
+    @property
+    def kind(self) -> object:
+        """What is recorded."""
+        return self.body.get("kind")
+
+    @property
+    def note(self) -> object:
+        """The signed note of a checkpoint."""
+        return self.body.get("note")
+
+    @property
+    def record(self) -> "Record":
+        """Itself."""
+        return self
+
+
+class _Sealed(Protocol):
+    """What a line says of itself, in whatever form it was taken apart."""
+
+    @property
+    def hash(self) -> str: ...
+
+    @property
+    def time(self) -> str: ...
+
+
+_Line = TypeVar("_Line", bound=_Sealed)
+
 
 class NotARecord(ValueError):
     """The line is no record as this format has them, or its hash is another. The message quotes no content."""
@@ -102,11 +130,17 @@ def read(line: bytes) -> Record:
     Raises:
         NotARecord: Not of this form, not canonical, or the hash is not that of the line.
     """
-    record = _quickly(line) or _slowly(line)
+    return proved(_quickly(line) or _slowly(line), line)
+
+
+def proved(record: _Line, line: bytes) -> _Line:
+    """Return ``record``, which ``line`` says in canonical form, if its hash is that of the line.
+
+    Raises:
+        NotARecord: It is not, or the time has another form.
+    """
     at = line.rfind(b',"hash":"') + 1
-    digest = hashlib.sha256(line[:at])
-    digest.update(line[at + _HASH_MEMBER :])
-    if digest.hexdigest() != record.hash:
+    if hashlib.sha256(line[:at] + line[at + _HASH_MEMBER :]).hexdigest() != record.hash:
         raise NotARecord("the hash is not that of the line")
     if _TIME.fullmatch(record.time) is None:
         raise NotARecord("the line has not the form of a record")

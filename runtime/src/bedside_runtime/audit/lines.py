@@ -1,13 +1,17 @@
-"""From chunks of bytes to lines with their positions, and what a crash can leave at the end. Pure."""
+"""From chunks of bytes to records with their positions, and what a crash can leave at the end. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from bedside_runtime.audit.chain import MAX_GROUP, MAX_RECORD, NotARecord, read
+from bedside_runtime.audit.chain import MAX_GROUP, MAX_RECORD, NotARecord, Record, proved, read
+from bedside_runtime.audit.usual import UsualRecord, take_apart
 
 SECTOR: Final = 512
 """The unit that a disk writes whole or not at all, bytes."""
+
+_BLOCK: Final = 16 * 1024
+"""How many bytes of lines are looked at together, unless one line has more."""
 
 _ZEROS: Final = re.compile(rb"\x00+")
 
@@ -20,23 +24,37 @@ class Lines:
         self._data = b""
         self._base = offset
         self._at = 0
+        self.reason = "the segment ends within a record"
+        """Why there is no further record, where bytes are left."""
 
     @property
     def offset(self) -> int:
         """Where the line that came last begins; after the last line, where the bytes behind it begin."""
         return self._base + self._at
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Every complete line, without its newline. Ends early at a line longer than any record."""
+    def records(self) -> Iterator[Record | UsualRecord]:
+        """Every record, each proved by itself, up to the first line that is none; ``reason`` says then why."""
+        for block in self._blocks():
+            lines = block.split(b"\n")[:-1]
+            usual = take_apart(block)
+            records: Iterator[Record | UsualRecord] = map(read, lines) if usual is None else map(proved, usual, lines)
+            try:
+                for line, record in zip(lines, records, strict=True):
+                    yield record
+                    self._at += len(line) + 1
+            except NotARecord as error:
+                self.reason = str(error)
+                return
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Whole lines, some at a time. Ends early at a line longer than any record."""
         for chunk in self._chunks:
             self._base += self._at
             self._data = data = self._data[self._at :] + chunk
             self._at = start = 0
-            while (end := data.find(b"\n", start)) >= 0:
-                self._at = start
+            while (end := data.rfind(b"\n", start, start + _BLOCK) + 1 or data.find(b"\n", start) + 1) > 0:
                 yield data[start:end]
-                start = end + 1
-            self._at = start
+                start = end
             if len(data) - start > MAX_RECORD:
                 return
 

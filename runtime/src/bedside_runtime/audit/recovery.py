@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bedside_runtime.audit.chain import MAX_GROUP, MAX_RECORD, START, Head, NotARecord, read
+from bedside_runtime.audit.chain import MAX_GROUP, MAX_RECORD, START, Head
 from bedside_runtime.audit.disk import Disk
 from bedside_runtime.audit.lines import Lines
 from bedside_runtime.audit.record import Previous, Torn
@@ -53,12 +53,8 @@ def _head(offset: int, data: bytes) -> tuple[Head | None, int]:
     start = data.find(b"\n") + 1 if offset else 0
     lines = Lines([data[start:]], offset + start)
     head = None
-    for line in lines:
-        try:
-            item = read(line)
-        except NotARecord:
-            break
+    for item in lines.records():
         if head is not None and Head(item.seq, item.prev) != head:
             break
-        head = item.head
+        head = Head(item.seq + 1, item.hash)
     return head, lines.offset

@@ -16,15 +16,18 @@ What is proved, in this order:
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from bedside_runtime.audit import notes, record
-from bedside_runtime.audit.chain import FORMAT, START, Head, NotARecord, Record, read
+from bedside_runtime.audit.chain import FORMAT, START, Head, Record
 from bedside_runtime.audit.lines import Lines, is_tear
 from bedside_runtime.audit.notes import NotANote, VerificationKey
+from bedside_runtime.audit.usual import UsualRecord
+
+_Item: TypeAlias = Record | UsualRecord
 
 
 class Verdict(StrEnum):
@@ -182,7 +185,7 @@ class _Walk:
         self._first = True
         self._lines, self._begun = Lines(()), 0
         self._silence = 0.0
-        self._last: Record | None = None
+        self._last: _Item | None = None
         self._key_index = 0
         self._unsigned = self._signed = 0
         self._segments = self._bytes = self._tears = self._clock_steps = self._silences = 0
@@ -201,22 +204,16 @@ class _Walk:
     def lines(self, lines: Lines) -> None:
         """Prove the lines of the current segment, from the first or from wherever it was left."""
         self._bytes, self._lines, self._begun = self._counted(), lines, lines.offset
-        reason = "the segment ends within a record"
-        for line in lines:
-            try:
-                item = read(line)
-            except NotARecord as error:
-                reason = str(error)
-                break
+        for item in lines.records():
             if self._first:
-                self._open(self._segment, item)
+                self._open(self._segment, item.record)
             if item.seq != self._head.records or item.prev != self._head.hash:
                 self._misplaced(item)
             self._say(item)
             self._first = False
             if self._on_record is not None:
-                self._on_record(self._segment, item)
-        self._close(lines.offset, lines.rest(), reason)
+                self._on_record(self._segment, item.record)
+        self._close(lines.offset, lines.rest(), lines.reason)
 
     def _counted(self) -> int:
         """Bytes of all records so far."""
@@ -256,7 +253,7 @@ class _Walk:
         self._closed = False
         self._key_in_force(genesis)
 
-    def _continue(self, genesis: record.Genesis, item: Record) -> None:
+    def _continue(self, genesis: record.Genesis, item: _Item) -> None:
         """Compare what the genesis record says of the segment before with what was found."""
         if self._before is None and self._partial:
             self._head = Head(item.seq, item.prev)
@@ -282,7 +279,7 @@ class _Walk:
             self._fail(Verdict.BAD_SIGNATURE, "the genesis record names no key that is trusted here")
         self._key_index = names.index(genesis.key)
 
-    def _misplaced(self, item: Record) -> NoReturn:
+    def _misplaced(self, item: _Item) -> NoReturn:
         records = self._head.records
         if item.seq > records:
             self._fail(Verdict.GAP, f"record {records} is not here")
@@ -290,8 +287,8 @@ class _Walk:
             self._fail(Verdict.ALTERED, "a record stands here a second time, or in another's place")
         self._fail(Verdict.ALTERED, "the record does not follow the one before")
 
-    def _say(self, item: Record) -> None:
-        kind = item.body.get("kind")
+    def _say(self, item: _Item) -> None:
+        kind = item.kind
         if (kind == "genesis") != self._first:
             self._fail(Verdict.ALTERED, "a genesis record stands in the middle of a segment")
         if kind == "checkpoint":
@@ -318,11 +315,11 @@ class _Walk:
             self._fail(Verdict.BAD_SIGNATURE, "a checkpoint that the genesis record promises is not here")
 
     def _last_is_genesis(self) -> bool:
-        return self._last is not None and self._last.body.get("kind") == "genesis"
+        return self._last is not None and self._last.kind == "genesis"
 
-    def _checkpoint(self, item: Record) -> None:
+    def _checkpoint(self, item: _Item) -> None:
         try:
-            note = notes.read_note(str(item.body.get("note")))
+            note = notes.read_note(str(item.note))
             checkpoint = notes.read_checkpoint(note.text)
         except NotANote as error:
             self._fail(Verdict.ALTERED, str(error))
@@ -336,7 +333,7 @@ class _Walk:
             self._fail(Verdict.BAD_SIGNATURE, "the checkpoint is not signed by the key in force")
         self._signed = self._head.records
 
-    def _clocks(self, item: Record, last: Record) -> None:
+    def _clocks(self, item: _Item, last: _Item) -> None:
         if item.time < last.time:
             self._clock_steps += 1
         if not self._first and item.mono - last.mono > self._silence:
