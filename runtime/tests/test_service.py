@@ -1,7 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -12,7 +11,7 @@ from bedside_runtime.contract import Row, Scalar, Serve
 from bedside_runtime.errors import GoldenMismatch, OutputInvalid, Overloaded
 from bedside_runtime.inputs import Flag, compile_inputs
 from bedside_runtime.serve import event_loop
-from bedside_runtime.service import Caller, Entry, NoRecord, PredictionService, Recorder
+from bedside_runtime.service import Caller, Entry, NoRecord, Prediction, PredictionService, Recorder
 from contracts import INPUTS, OUTPUT, Logistic, contract
 
 PATIENT = {"age": 101, "temperature": 37.2, "lactate": 1.1, "admission": "Emergency", "ventilated": False}
@@ -110,16 +109,28 @@ def test_predictions_never_hold_the_event_loop() -> None:
 # -- several requests together
 
 
-def together(predictor: Predictor, kept: Kept, most: int = 2) -> tuple[PredictionService, Awaitable[Any]]:
+CALLERS = [Caller("r-1"), Caller("r-2")]
+
+
+def quick(predictor: Predictor, kept: Kept, most: int = 2) -> PredictionService:
     made = contract(serve=Serve(max_in_flight=most))
-    service = PredictionService(made, "0" * 64, predictor, Inline(predictor), [CASE], kept)
-    return service, service.predict_together(ROWS, [Caller("r-1"), Caller("r-2")])
+    return PredictionService(made, "0" * 64, predictor, Inline(predictor), [CASE], kept)
+
+
+def together(service: PredictionService) -> tuple[Sequence[bool], Sequence[Prediction]]:
+    async def main() -> tuple[Sequence[bool], Sequence[Prediction]]:
+        answered, recording = service.predict_together(ROWS, CALLERS)
+        return answered, await asyncio.wait_for(recording, 20)
+
+    return event_loop.run(main())
 
 
 def test_each_request_is_recorded_with_its_own_caller() -> None:
     kept = Kept()
-    service, answered = together(Logistic(), kept)
-    assert [item.value for item in event_loop.run(answered)] == VALUES  # type: ignore[arg-type] # a coroutine
+    service = quick(Logistic(), kept)
+    answered, predictions = together(service)
+    assert answered == [True, True]
+    assert [item.value for item in predictions] == VALUES
     assert [(entry.caller.request, entry.rows[0]) for entry in kept.entries] == [
         ("r-1", ROWS[0].cells),
         ("r-2", ROWS[1].cells),
@@ -129,17 +140,50 @@ def test_each_request_is_recorded_with_its_own_caller() -> None:
 
 def test_an_impossible_output_of_one_is_left_out_and_not_recorded() -> None:
     kept = Kept()
-    _, answered = together(Fixed(float("nan"), 0.2), kept)
-    none, one = event_loop.run(answered)  # type: ignore[arg-type] # a coroutine
-    assert (none, one.value) == (None, 0.2)
+    answered, (one,) = together(quick(Fixed(float("nan"), 0.2), kept))
+    assert (answered, one.value) == ([False, True], 0.2)
     assert [entry.caller.request for entry in kept.entries] == ["r-2"]
+
+
+class Never(Kept):
+    """Makes nothing durable, and can be asked how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def record(self, _entries: Iterable[Entry]) -> "asyncio.Future[None]":  # type: ignore[override]
+        self.asked += 1
+        return asyncio.get_running_loop().create_future()
+
+
+def test_who_is_left_out_is_known_before_the_others_are_recorded_and_takes_no_place_in_flight() -> None:
+    async def scenario() -> None:
+        service = quick(Fixed(float("nan"), 0.2), Never())
+        answered, recording = service.predict_together(ROWS, CALLERS)
+        assert answered == [False, True]
+        task = asyncio.create_task(recording)
+        await asyncio.sleep(0)
+        assert not task.done()
+        assert (service.in_flight, service.free) == (1, 1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert service.in_flight == 0
+
+    event_loop.run(scenario())
+
+
+def test_where_all_are_left_out_the_recorder_is_not_asked() -> None:
+    never = Never()
+    assert together(quick(Fixed(float("nan"), float("nan")), never)) == ([False, False], [])
+    assert never.asked == 0
 
 
 def test_more_than_may_be_in_flight_are_not_begun() -> None:
     kept = Kept()
-    service, answered = together(Logistic(), kept, most=1)
+    service = quick(Logistic(), kept, most=1)
     with pytest.raises(Overloaded):
-        event_loop.run(answered)  # type: ignore[arg-type] # a coroutine
+        together(service)
     assert (kept.entries, service.in_flight) == ([], 0)
 
 
@@ -148,9 +192,9 @@ def test_what_could_not_be_recorded_is_in_flight_no_more() -> None:
         async def record(self, entries: Iterable[Entry]) -> None:
             raise OSError("no space")
 
-    service, answered = together(Logistic(), Broken())
+    service = quick(Logistic(), Broken())
     with pytest.raises(OSError, match="no space"):
-        event_loop.run(answered)  # type: ignore[arg-type] # a coroutine
+        together(service)
     assert service.in_flight == 0
 
 

@@ -6,8 +6,8 @@ How the model is asked is the business of `batching`. An answer is handed back o
 import itertools
 import math
 import time
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -191,9 +191,9 @@ class PredictionService:
         """Whether `predict_together` answers anybody: an engine that takes its time gathers requests by itself."""
         return self._asking.answers_at_once
 
-    async def predict_together(
+    def predict_together(
         self, rows: Sequence[ValidRow], callers: Sequence[Caller]
-    ) -> Sequence[Prediction | None]:
+    ) -> tuple[Sequence[bool], Coroutine[Any, Any, Sequence[Prediction]]]:
         """Answer one row of each of several callers, with one call of the model and recorded together.
 
         Args:
@@ -201,7 +201,9 @@ class PredictionService:
             callers: Who asks for each.
 
         Returns:
-            One prediction a row; ``None`` for one that has to be asked for by itself with `predict`, which says why.
+            Whether each row is answered: one that is not is not recorded either, and has to be asked for by itself with
+            `predict`, which says why. And the predictions of all that are, once they are recorded; they are in flight
+            while that is awaited.
 
         Raises:
             Overloaded: More than are `free`; none of them was begun.
@@ -209,23 +211,30 @@ class PredictionService:
         if len(rows) > self.free:
             raise Overloaded(f"{self._most} requests are in flight")
         cells = [row.cells for row in rows]
-        self.in_flight += len(cells)
+        started = time.monotonic()
+        values = self._asking.at_once(cells)
+        seconds = time.monotonic() - started
+        made = [self._prediction(row, value) for row, value in zip(rows, values, strict=True)]
+        batch = len(cells)
+        entries = [
+            Entry(caller, (row,), (prediction,), seconds, batch)
+            for caller, row, prediction in zip(callers, cells, made, strict=True)
+            if prediction is not None
+        ]
+        recorded = self.recorder.record(entries) if entries else None
+        return [one is not None for one in made], self._recorded([one for one in made if one is not None], recorded)
+
+    async def _recorded(
+        self, predictions: Sequence[Prediction], recorded: Awaitable[None] | None
+    ) -> Sequence[Prediction]:
+        """Hand ``predictions`` back once they are ``recorded``."""
+        self.in_flight += len(predictions)
         try:
-            started = time.monotonic()
-            values = self._asking.at_once(cells)
-            seconds = time.monotonic() - started
-            made = [self._prediction(row, value) for row, value in zip(rows, values, strict=True)]
-            batch = len(cells)
-            recorded = self.recorder.record(
-                Entry(caller, (row,), (prediction,), seconds, batch)
-                for caller, row, prediction in zip(callers, cells, made, strict=True)
-                if prediction is not None
-            )
             if recorded is not None:
                 await recorded
         finally:
-            self.in_flight -= len(cells)
-        return made
+            self.in_flight -= len(predictions)
+        return predictions
 
     def _prediction(self, row: ValidRow, raw: Scalar | None) -> Prediction | None:
         if raw is None:

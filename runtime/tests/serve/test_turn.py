@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,9 +20,12 @@ from served import PATIENT, QUICK, Served, loaded, serving
 from uvicorn.server import ServerState
 from wire import dialled, rest, said, statuses
 
+from bedside_runtime.audit import opening
+from bedside_runtime.audit.reading import judge, paths
+from bedside_runtime.audit.verify import Verdict
 from bedside_runtime.batching import Batching, Inline
 from bedside_runtime.compiled import CompiledDecoder
-from bedside_runtime.contract import Row, Scalar
+from bedside_runtime.contract import Audit, Row, Scalar
 from bedside_runtime.errors import AuditUnavailable
 from bedside_runtime.inputs import compile_inputs
 from bedside_runtime.serve import event_loop, plain, predicting
@@ -32,10 +36,11 @@ from bedside_runtime.serve.lifecycle import Lifecycle
 from bedside_runtime.serve.logs import EventLog
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Asked, Predictions, Reply
-from bedside_runtime.serve.turn import Turn
+from bedside_runtime.serve.turn import Turn, say
 from bedside_runtime.serve.wall import Wall
 from bedside_runtime.service import Entry, PredictionService, Refused
-from contracts import INPUTS, Logistic
+from bedside_runtime.service import Recorder as Records
+from contracts import INPUTS, Logistic, contract
 
 AT_EDGE = 64
 """An age at which the quick model leaves the answer to the one that takes its time."""
@@ -291,9 +296,9 @@ def test_a_connection_that_fails_is_reported_and_holds_nobody_up() -> None:
 def test_an_answer_that_cannot_be_sent_is_reported_and_holds_nobody_up() -> None:
     said: list[str] = []
 
-    def scenario(turn: Turn) -> None:
+    def scenario(_: Turn) -> None:
         answered: Any = deque((Saying(said, name), Reply(200, b"{}", "r")) for name in ("a", "bad", "b", "bad", "c"))
-        asyncio.get_running_loop().call_soon(turn.say, answered)
+        asyncio.get_running_loop().call_soon(say, answered)
 
     assert run(scenario) == ["ZeroDivisionError"] * 2
     assert said == ["a", "bad", "b", "bad", "c"]
@@ -344,14 +349,14 @@ class Recorder:
         self.refusals.append(refused)
 
 
-def predictions_with(recorder: Recorder) -> tuple[Predictions, predicting.Loaded]:
+def predictions_with(recorder: Records, log: io.StringIO | None = None) -> tuple[Predictions, predicting.Loaded]:
     made, model = loaded(engine="folded"), Quick()
     asking = Inline(model, Batching(model))
     service = PredictionService(made.contract, made.digest, model, asking, made.cases, recorder)
     lifecycle = Lifecycle()
     lifecycle.verifying()
     lifecycle.ready(service)
-    predictions = Predictions(lifecycle, metrics(), EventLog(io.StringIO()))
+    predictions = Predictions(lifecycle, metrics(), EventLog(log or io.StringIO()))
     inputs = made.contract.inputs
     release = plain.encoded_release(made.contract, made.digest)
     predictions.loaded = predicting.Loaded(service, compile_inputs(inputs), CompiledDecoder(inputs), {}, release)
@@ -387,14 +392,25 @@ def test_a_request_that_is_not_usual_is_left_to_itself(named: Any, head: dict[by
     assert none is None
 
 
-async def answered(recorder: Recorder, bodies: Sequence[bytes]) -> Sequence[Reply | None]:
-    predictions, ready = predictions_with(recorder)
+async def answered(
+    recorder: Records, bodies: Sequence[bytes], log: io.StringIO | None = None
+) -> Sequence[Reply | None]:
+    """Return the reply to each of ``bodies``, asked for together; ``None`` for those that are left to themselves."""
+    predictions, ready = predictions_with(recorder, log)
     asked = [
         Asked("/predict", None, {**HEAD, b"x-request-id": b"r-%d" % at}, 0.0, body, None)
         for at, body in enumerate(bodies)
     ]
     rows = [predictions.usual(ready, one) for one in asked]
-    return await predictions.answer_together(ready, asked, [row for row in rows if row is not None])
+    left, replies = predictions.answer_together(ready, asked, [row for row in rows if row is not None])
+    said = [] if replies is None else await replies
+    assert len(left) + len(said) == len(asked)
+    by_id = {request_id(one): reply for one, reply in said}
+    return [by_id.get(request_id(one)) for one in asked]
+
+
+def request_id(asked: Asked) -> str:
+    return predicting.request_id(asked.head)
 
 
 def test_what_is_answered_together_is_recorded_together_each_with_its_own_caller() -> None:
@@ -418,6 +434,63 @@ def test_nobody_is_answered_whose_record_is_not_durable(error: Exception, status
     replies = event_loop.run(answered(recorder, [patient()] * 3))
     assert [reply and reply.status for reply in replies] == [status] * 3
     assert [refused.caller.request for refused in recorder.refusals] == ["r-0", "r-1", "r-2"]
+
+
+POD = "icu-7f9c-x1"
+
+
+async def answered_with_a_log(
+    directory: Path, bodies: Sequence[bytes], log: io.StringIO
+) -> tuple[Sequence[Reply | None], list[dict[str, Any]]]:
+    """Return the replies, and what an audit log on a disk says about each request in the order of its records."""
+    here = opening.Surroundings(directory, POD, directory=directory)
+    settings, digest = Audit(payload="none"), "0" * 64
+    recorder = opening.recorder(contract(), settings, digest, here, on_latch=log.write, on_checkpoint=lambda _: None)
+    await asyncio.to_thread(recorder.open)
+    try:
+        replies = await answered(recorder, bodies, log)
+    finally:
+        await recorder.close()
+    assert judge(directory / POD).verdict is Verdict.INTACT
+    records = [json.loads(line)["body"] for path in paths(directory / POD) for line in path.read_bytes().splitlines()]
+    return replies, [record for record in records if record["kind"] in ("prediction", "refusal")]
+
+
+def test_an_answer_that_cannot_be_written_once_it_is_recorded_is_the_only_one_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = plain.encode
+
+    def misses_one(identity: str, *others: Any) -> bytes:
+        if identity == "r-1":
+            raise ZeroDivisionError("Jane Doe")
+        return encode(identity, *others)
+
+    monkeypatch.setattr(plain, "encode", misses_one)
+    log = io.StringIO()
+    replies, records = event_loop.run(answered_with_a_log(tmp_path, [patient()] * 3, log))
+    assert [reply and reply.status for reply in replies] == [200, 500, 200]
+    assert replies[1] is not None
+    assert {"code": "internal-error", "request_id": "r-1"}.items() <= json.loads(replies[1].body).items()
+    kinds = [(record["request"], record["kind"], record.get("code")) for record in records]
+    assert kinds == [
+        ("r-0", "prediction", None),
+        ("r-1", "prediction", None),
+        ("r-2", "prediction", None),
+        ("r-1", "refusal", "internal-error"),
+    ]
+    (event,) = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert (event["event"], event["error"], event["request_id"]) == ("internal-error", "ZeroDivisionError", "r-1")
+    assert "Jane" not in log.getvalue()
+
+
+def test_a_defect_while_the_log_is_waited_for_makes_no_second_records() -> None:
+    recorder, log = Recorder(ZeroDivisionError("Jane Doe")), io.StringIO()
+    replies = event_loop.run(answered(recorder, [patient()] * 3, log))
+    assert [reply and reply.status for reply in replies] == [500] * 3
+    assert [len(group) for group in recorder.groups] == [3]
+    assert [refused.code for refused in recorder.refusals] == ["internal-error"] * 3
+    assert "Jane" not in log.getvalue()
 
 
 class Slowly(Recorder):
@@ -446,24 +519,60 @@ class Held(Quick):
         return super().at_once(rows)
 
 
-def test_one_request_more_than_allowed_is_refused_before_the_others_are_durable() -> None:
-    model, recorder = Held(), Slowly()
+@contextlib.contextmanager
+def arriving(recorder: Recorder, requests: Sequence[bytes]) -> Iterator[list[socket.socket]]:
+    """Let ``requests`` arrive at the same time, each on a connection of its own; four may be in flight, and one is."""
+    model = Held()
     with quick(model, max_in_flight=4, self_check_seconds=60.0) as server, contextlib.ExitStack() as stack:
         assert server.process._predictions.loaded is not None
         server.process._predictions.loaded.service.recorder = recorder
-        first, *others = [stack.enter_context(dialled(server)) for _ in range(7)]
+        first, *others = [stack.enter_context(dialled(server)) for _ in range(1 + len(requests))]
         for connection in others:  # all are accepted before the loop is kept busy
             connection.sendall(request(b"{"))
             assert statuses(connection.recv(65_536)) == [400]
         first.sendall(request(patient(age=HELD)))
         model.busy.wait(20)
-        for connection in others:
-            connection.sendall(request(patient()))
+        for connection, sent in zip(others, requests, strict=True):
+            connection.sendall(sent)
         model.go.set()
-        refused = select.select(others, [], [], 20)[0]
+        yield others
+
+
+def test_one_request_more_than_allowed_is_refused_before_the_others_are_durable() -> None:
+    recorder = Slowly()
+    with arriving(recorder, [request(patient())] * 6) as connections:
+        refused = select.select(connections, [], [], 20)[0]
         assert refused
         assert b'"overloaded"' in refused[0].recv(65_536)
         assert [len(group) for group in recorder.groups] == [1, 3]
+
+
+class SlowlyTogether(Slowly):
+    """Keeps at once what one patient at the edge of a band was answered, and nothing else."""
+
+    async def record(self, entries: Iterable[Entry]) -> None:
+        group = list(entries)
+        if [row[0] for entry in group for row in entry.rows] == [AT_EDGE]:
+            self.groups.append(group)
+        else:
+            await super().record(group)
+
+
+def test_who_is_left_to_the_model_itself_does_not_wait_for_the_records_of_the_others() -> None:
+    recorder = SlowlyTogether()
+    with arriving(recorder, [request(patient()), request(patient(age=AT_EDGE)), request(patient())]) as connections:
+        assert statuses(connections[1].recv(65_536)) == [200]
+        assert [len(group) for group in recorder.groups] == [1, 2, 1]
+        assert not select.select(connections, [], [], 0)[0]
+
+
+def test_who_is_left_to_the_model_itself_keeps_the_place_in_flight_before_those_who_were_never_usual() -> None:
+    unusual = request(patient(), **{"x-request-deadline-ms": "60000"})
+    edge = request(patient(age=AT_EDGE))
+    with arriving(SlowlyTogether(), [unusual, unusual, request(patient()), request(patient()), edge]) as connections:
+        assert statuses(connections[-1].recv(65_536)) == [200]
+        for connection in connections[:2]:
+            assert statuses(connection.recv(65_536)) == [503]
 
 
 class Together(Recorder):

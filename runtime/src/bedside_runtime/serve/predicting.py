@@ -9,15 +9,16 @@ import itertools
 import math
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from itertools import compress
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from bedside_runtime.compiled import CompiledDecoder
-from bedside_runtime.errors import AuditUnavailable, BedsideRuntimeError, Overloaded
+from bedside_runtime.errors import BedsideRuntimeError, Overloaded
 from bedside_runtime.inputs import InputDecoder, ValidRow
 from bedside_runtime.serve import bodies, deadlines, inference, plain, problems
 from bedside_runtime.serve.allowance import Allowance
@@ -50,6 +51,8 @@ _UNUSUAL: Final = deadlines.NAMES | {b"content-encoding"}
 _STRANGERS: Final = 200
 _STRANGERS_PER_SECOND: Final = 10.0
 """Records of callers who were turned away: as many at once, and as many on the average, as the log takes."""
+
+_One = TypeVar("_One", bound="Asked")
 
 Route: TypeAlias = tuple[str, tuple[str, str | None] | None]
 """A route's template, and the model and version that the path names, ``None`` where it names none."""
@@ -189,28 +192,55 @@ class Predictions:
             return None
         return None if rows is None else rows[0]
 
-    async def answer_together(
-        self, loaded: Loaded, asked: Sequence[Asked], rows: Sequence[ValidRow]
-    ) -> Sequence[Reply | None]:
-        """Return the replies to usual requests; ``None`` for those that `answer` has to look at. Never raises."""
+    def answer_together(
+        self, loaded: Loaded, asked: Sequence[_One], rows: Sequence[ValidRow]
+    ) -> tuple[Sequence[_One], Coroutine[Any, Any, Sequence[tuple[_One, Reply]]] | None]:
+        """Ask the model for usual requests. Never raises.
+
+        Returns:
+            Those that `answer` has to look at: nothing is recorded of them. And the replies to all others, once these
+            are recorded; ``None`` where nobody was answered at all, for a defect.
+        """
         callers = [Caller(request_id(one.head), one.identity) for one in asked]
         try:
-            predictions = await loaded.service.predict_together(rows, callers)
-            replies = [
-                None if one is None else _written(loaded, caller, (one,), None)
-                for caller, one in zip(callers, predictions, strict=True)
-            ]
-            self._metrics.answered([one for one in predictions if one is not None])
-        except asyncio.CancelledError:
-            problem = not_ready("draining")
-        except AuditUnavailable as error:
-            problem = problems.from_domain(error)
+            answered, recording = loaded.service.predict_together(rows, callers)
         except Exception:  # noqa: BLE001 - the outermost boundary; each request by itself will show whose it is
-            return [None] * len(asked)
+            return asked, None
+        if all(answered):
+            return (), self._replies(loaded, asked, callers, recording)
+        left = [one for one, is_answered in zip(asked, answered, strict=True) if not is_answered]
+        asked, callers = list(compress(asked, answered)), list(compress(callers, answered))
+        return left, self._replies(loaded, asked, callers, recording)
+
+    async def _replies(
+        self,
+        loaded: Loaded,
+        asked: Sequence[_One],
+        callers: Sequence[Caller],
+        recording: Awaitable[Sequence[Prediction]],
+    ) -> Sequence[tuple[_One, Reply]]:
+        """Return the replies to requests whose records are on their way: none is asked for again. Never raises."""
+        replies, wrong = [], []
+        try:
+            predictions = await recording
+            self._metrics.answered(predictions)
+        except asyncio.CancelledError:
+            wrong = [(one, caller, not_ready("draining")) for one, caller in zip(asked, callers, strict=True)]
+        except Exception as error:  # noqa: BLE001 - the outermost boundary of these routes
+            known = [self.understood(error, caller.request) for caller in callers]
+            wrong = list(zip(asked, callers, known, strict=True))
         else:
-            return replies
-        refused = [self.refuse(problem, caller, one.received) for caller, one in zip(callers, asked, strict=True)]
-        return await asyncio.gather(*refused)  # one sync of the log for all of them
+            for one, caller, prediction in zip(asked, callers, predictions, strict=True):
+                try:
+                    replies.append((one, _written(loaded, caller, (prediction,), None)))
+                except Exception as error:  # noqa: BLE001 - a defect, of this answer alone
+                    wrong.append((one, caller, self.understood(error, caller.request)))
+        return replies if not wrong else replies + await self._refuse_together(wrong)
+
+    async def _refuse_together(self, wrong: Sequence[tuple[_One, Caller, Problem]]) -> list[tuple[_One, Reply]]:
+        refusals = [self.refuse(problem, caller, one.received) for one, caller, problem in wrong]
+        replies = await asyncio.gather(*refusals)  # one sync of the log for all of them
+        return [(one, reply) for (one, _, _), reply in zip(wrong, replies, strict=True)]
 
     async def refuse(self, problem: Problem, caller: Caller, received: float) -> Reply:
         """Record that somebody asked for a prediction and gets none, and return what is said."""

@@ -9,14 +9,13 @@ import asyncio
 import contextvars
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from bedside_runtime.inputs import ValidRow
 from bedside_runtime.serve import eager
 from bedside_runtime.serve.exchange import Exchange
 from bedside_runtime.serve.metrics import Metrics
-from bedside_runtime.serve.predicting import Loaded, Predictions, Reply
+from bedside_runtime.serve.predicting import Predictions, Reply
 
 
 class Reader(Protocol):
@@ -79,7 +78,7 @@ class Turn:
             return
         free = loaded.service.free
         usual: list[Exchange] = []
-        rows: list[ValidRow] = []
+        rows = []
         for exchange in asked:
             row = predictions.usual(loaded, exchange) if len(usual) < free and exchange.may_go_on else None
             if row is None:
@@ -87,31 +86,13 @@ class Turn:
             else:
                 usual.append(exchange)
                 rows.append(row)
-        if usual:
+        if not usual:
+            return
+        left, replies = predictions.answer_together(loaded, usual, rows)
+        self._alone.extendleft(reversed(left))  # first: they were counted among those that may be in flight
+        if replies is not None:
             connection = usual[0].connection
-            eager.start(connection.loop, self._answer_together(predictions, loaded, usual, rows), connection.tasks)
-
-    async def _answer_together(
-        self, predictions: Predictions, loaded: Loaded, usual: Sequence[Exchange], rows: Sequence[ValidRow]
-    ) -> None:
-        replies = await predictions.answer_together(loaded, usual, rows)
-        self.say(deque(zip(usual, replies, strict=True)))
-
-    def say(self, answered: deque[tuple[Exchange, Reply | None]]) -> None:
-        """Send each its reply; an exchange without one is answered by itself."""
-        now = time.monotonic()
-        try:
-            while answered:
-                exchange, reply = answered.popleft()
-                if reply is None:
-                    self._alone.append(exchange)
-                else:
-                    exchange.say(reply, now)
-        finally:
-            if answered:
-                asyncio.get_running_loop().call_soon(self.say, answered)
-            if self._alone and not self._comes:
-                self._soon()
+            eager.start(connection.loop, _say_once_there(replies), connection.tasks)
 
     def _answer_alone(self, exchange: Exchange) -> None:
         connection, predictions = exchange.connection, self._predictions
@@ -120,3 +101,19 @@ class Turn:
             eager.start(connection.loop, answering, connection.tasks)
         else:  # in a context of its own: the current trace is that of no other request
             contextvars.copy_context().run(eager.start, connection.loop, answering, connection.tasks)
+
+
+async def _say_once_there(replies: Awaitable[Sequence[tuple[Exchange, Reply]]]) -> None:
+    say(deque(await replies))
+
+
+def say(replies: deque[tuple[Exchange, Reply]]) -> None:
+    """Send each its reply."""
+    now = time.monotonic()
+    try:
+        while replies:
+            exchange, reply = replies.popleft()
+            exchange.say(reply, now)
+    finally:
+        if replies:
+            asyncio.get_running_loop().call_soon(say, replies)
