@@ -110,7 +110,9 @@ def together(server: Served, requests: Sequence[bytes]) -> list[bytes]:
 
 
 def without_ids(answer: bytes) -> bytes:
-    return re.sub(rb"(?<=[: \"/])[0-9a-f]{32}|date: [^\r]+|connection: close\r\n", b"-", answer)
+    """Leave out what differs each time; that a connection ends is said where the end of its input came first."""
+    answer = answer.replace(b"connection: close\r\n", b"")
+    return re.sub(rb"(?<=[: \"/])[0-9a-f]{32}|date: [^\r]+", b"-", answer)
 
 
 def test_every_request_gets_the_answer_that_it_would_get_by_itself() -> None:
