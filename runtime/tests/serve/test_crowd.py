@@ -294,9 +294,9 @@ def ask(keys: Path, log: Path, seed: int, connections: int, requests: int, **lim
     return statuses
 
 
-@pytest.mark.parametrize(("most", "overloaded"), [(500, set()), (4, {503})], ids=["free", "crowded"])
+@pytest.mark.parametrize(("most", "overloaded"), [(500, set()), (12, {503})], ids=["free", "crowded"])
 def test_everybody_gets_their_own_answer_and_their_own_record(
     keys: Path, tmp_path: Path, most: int, overloaded: set[int]
 ) -> None:
-    statuses = ask(keys, tmp_path / "log", 1, 40, 12, max_in_flight=most)
+    statuses = ask(keys, tmp_path / "log", 1, 40, 24, max_in_flight=most)
     assert statuses == {200, 400, 401, 422, 500, 504} | overloaded
