@@ -1,21 +1,30 @@
+import contextlib
+import errno
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import pytest
+from bypasses import request
 from served import ENGINES, PATIENT, Served, Switchable, loaded, serving
+from wire import dialled, rest, statuses
 
+from bedside_runtime.audit.log import AuditLog
 from bedside_runtime.audit.reading import judge, paths
 from bedside_runtime.audit.verify import Report, Verdict
 from bedside_runtime.contract import Audit, EngineName
 from bedside_runtime.loading import Loaded
 
 POD = "icu-7f9c-x1"
+REQUEST = request(b"Connection: close")
 
 
 _engine: EngineName | Literal["native"] = "native"
@@ -112,6 +121,100 @@ def test_with_answer_and_alarm_a_log_that_fails_is_seen_and_patients_are_answere
         assert b"bedside_audit_unrecorded_answers_total 3.0" in metrics
         assert b"bedside_audit_ok 0.0" in metrics
         assert served.stop() == 4
+
+
+class Syncs:
+    """The syncs of the log: one can be held up, and those behind it fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._sync = os.fdatasync
+        self._held: deque[threading.Event] = deque()
+        self._fail = False
+        self.holds, self.goes_on = threading.Event(), threading.Event()
+        monkeypatch.setattr(os, "fdatasync", self._asked)
+
+    def hold_the_next_and_fail_all_others(self) -> None:
+        self._held.append(self.goes_on)
+
+    def _asked(self, descriptor: int) -> None:
+        if self._held:
+            self._fail = True
+            self._held.popleft()
+            self.holds.set()
+            assert self.goes_on.wait(60)
+        elif self._fail:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self._sync(descriptor)
+
+
+@pytest.fixture
+def handed_in(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many entries the log was handed at once, each time."""
+    found: list[int] = []
+    submit = AuditLog.submit
+
+    def submitted(log: Any, entries: Any) -> None:
+        found.append(sum(len(together) for together, _ in entries))
+        submit(log, entries)
+
+    monkeypatch.setattr(AuditLog, "submit", submitted)
+    return found
+
+
+MEMBERS = 8
+
+
+def group(
+    served: Served, syncs: Syncs, handed_in: list[int]
+) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]]:
+    """Let one be recorded, and meanwhile others wait as one group, whose sync fails. Returns all answers."""
+    with contextlib.ExitStack() as stack:
+        asking = [stack.enter_context(dialled(served, 60)) for _ in range(1 + MEMBERS)]
+        syncs.hold_the_next_and_fail_all_others()
+        asking[0].sendall(REQUEST)
+        assert syncs.holds.wait(60)
+        handed_in.clear()
+        for connection in asking[1:]:
+            connection.sendall(REQUEST)
+        wait_until(lambda: sum(handed_in) == MEMBERS)
+        syncs.goes_on.set()
+        answers = [rest(connection) for connection in asking]
+    said = [(statuses(answer)[0], answer) for answer in answers]
+    return said[:1], said[1:]
+
+
+def test_nobody_whose_group_is_not_durable_is_answered_and_the_process_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handed_in: list[int]
+) -> None:
+    syncs = Syncs(monkeypatch)
+    with serving(audited(Switchable())) as served:
+        first, members = group(served, syncs, handed_in)
+        assert [status for status, _ in first] == [200]
+        assert [status for status, _ in members] == [503] * MEMBERS
+        assert all(b'"code":"audit-unavailable"' in answer for _, answer in members)
+        served.wait_for("audit-failed")
+        served.wait_for("failed", reason="audit-unavailable", exit_code=4)
+        report = served.process.report()
+        assert (report.ready, report.reason, report.audit) == (False, "audit-unavailable", "failed")
+        served.wait_for("stopped", exit_code=4)
+        assert served.stop() == 4
+    written = [item["kind"] for item in records(tmp_path)]
+    assert written.count("prediction") == 1 + MEMBERS, "they were one group: behind it nothing is written any more"
+    assert verdict(tmp_path).verdict is Verdict.INTACT
+    assert not verdict(tmp_path).closed
+
+
+def test_with_answer_and_alarm_a_group_that_is_not_durable_is_answered_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handed_in: list[int]
+) -> None:
+    syncs = Syncs(monkeypatch)
+    with serving(audited(Switchable(), on_failure="answer-and-alarm")) as served:
+        first, members = group(served, syncs, handed_in)
+        assert [status for status, _ in first + members] == [200] * (1 + MEMBERS)
+        _, _, metrics = served.request("GET", "/metrics", admin=True)
+        assert b"bedside_audit_unrecorded_answers_total %d.0" % MEMBERS in metrics
+        assert served.stop() == 4
+    assert verdict(tmp_path).verdict is Verdict.INTACT
 
 
 def test_little_space_is_not_ready_and_is_recorded_all_the_same(tmp_path: Path) -> None:
