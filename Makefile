@@ -27,18 +27,18 @@ test: setup check  ## Every check and every test that this machine can run
 	grep -hE "^(FAILED|ERROR) " .tests/*.log; tail -qn 1 .tests/*.log; exit $$status
 
 test-runtime: setup  ## The runtime's tests, in an environment that holds only the runtime
-	$(call in_its_own,runtime) .venv-runtime/bin/python -m pytest runtime/tests $(call noted,runtime)
+	$(call in_its_own,runtime) .venv-runtime/bin/python -m pytest runtime/tests --durations 10 $(call noted,runtime)
 
 test-tools: setup  ## All tests with the model libraries present, but those of containers and of load
-	$(call in_its_own,tools) $(RUN)/python -m pytest -m "not (containers or podman or load)" $(call noted,tools)
+	$(call in_its_own,tools) $(RUN)/python -m pytest -m "not (containers or podman or load)" --durations 20 $(call noted,tools)
 
 test-containers: setup  ## The tests that build images and run them: one process, so that they share what is built
-	$(call in_its_own,containers) $(RUN)/python -m pytest tests -m "containers or podman" $(call noted,containers)
+	$(call in_its_own,containers) $(RUN)/python -m pytest tests -m "containers or podman" --durations 10 $(call noted,containers)
 
 test-load: setup  ## Overload, slow clients and rolling restarts, in short: alone on the machine
 	$(call in_its_own,load) $(RUN)/python -m pytest tests/load $(call noted,load)
 
-faults: setup  ## The long form of every fault test: kill -9, injected system calls, power cuts, every flipped bit
+faults: setup  ## The long form of every fault test, twenty minutes: kill -9, injected system calls, power cuts, every flipped bit
 	BEDSIDE_FAULTS=long $(RUN)/python -m pytest tests/faults runtime/tests/audit --timeout 7200
 
 test-cluster: setup  ## The scenarios of deploying on a real cluster: KUBECONFIG, BEDSIDE_TEST_REGISTRY (host:port), BEDSIDE_TEST_BASE
