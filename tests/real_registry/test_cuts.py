@@ -53,7 +53,10 @@ def _push(
 
 
 def _cuts(server: Server, wire: Wire, layout: Layout, what: Descriptor, name: str, way: Way) -> list[Cut]:
-    """Push once, write down how many bytes each phase ends at, and choose the places in each."""
+    """Push once, write down how many bytes each phase ends at, and choose the places in each.
+
+    ``name`` is as long as those that are pushed to then: the same push sends as many bytes.
+    """
     begun: list[tuple[str, int]] = []
     wire.cut(way, 1 << 40)
     watch = Watch(step=lambda phase: begun.append((phase, wire.carried[way])))
@@ -86,7 +89,7 @@ def test_cut_for_good_in_any_phase_nothing_is_half_named_and_the_repeat_succeeds
     server: Server, wire: Wire, layout: Layout, what: Descriptor, repository_name: str, way: Way
 ) -> None:
     for number, cut in enumerate(_cuts(server, wire, layout, what, f"{repository_name}/first", way)):
-        name = f"{repository_name}/{number}"
+        name = f"{repository_name}/{number:05}"
         wire.cut(way, cut.after)
         with pytest.raises(RegistryFailed) as failed:
             _push(server, wire, layout, what, name)
@@ -105,8 +108,9 @@ def test_cut_once_in_any_phase_the_push_goes_on_by_itself(
 ) -> None:
     for number, cut in enumerate(_cuts(server, wire, layout, what, f"{repository_name}/first", way)):
         wire.cut(way, cut.after, once=True)
-        _push(server, wire, layout, what, f"{repository_name}/{number}")
-        with server.repository(f"{repository_name}/{number}") as repository:
+        name = f"{repository_name}/{number:05}"
+        _push(server, wire, layout, what, name)
+        with server.repository(name) as repository:
             assert _named(repository, what)
             assert len(repository.referrers(what.digest)) == 1
 

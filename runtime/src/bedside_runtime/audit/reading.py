@@ -12,7 +12,7 @@ from bedside_runtime.audit.segments import segment_number
 from bedside_runtime.audit.verify import Report, Segment, Trust, verify
 from bedside_runtime.errors import AuditCheckpointInvalid, AuditKeyInvalid, IntegrityError
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 17
 EVENT: Final = "audit-checkpoint"
 """The event under which the runtime writes a checkpoint to stdout."""
 
