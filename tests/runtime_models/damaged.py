@@ -1,4 +1,5 @@
-"""Opens one model file again and again, damaged each time in another way; says on stdout what came of it.
+"""Opens one model file again and again, damaged each time in another way, and predicts with what opens; says on stdout
+what came of it.
 
 A process of its own, because the libraries behind are native code: the case that ends it is the last one named.
 """
@@ -7,10 +8,11 @@ import random
 import resource
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from cohort import NUMBERS, PROBABILITY, asked
+from cohort import NUMBERS, PROBABILITY, asked, rows
 
 from bedside_runtime.errors import BedsideRuntimeError
 
@@ -75,21 +77,31 @@ def _number(whole: bytes, drawn: random.Random) -> bytes:
 
 def main(path: Path, framework: str, count: int) -> None:
     whole = path.read_bytes()
-    asked(path, framework, NUMBERS, PROBABILITY)  # type: ignore[arg-type] # one of the frameworks
+    validated = answers(path, framework)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ends = Counter[str]()
     for name, data in damaged(whole, count):
         sys.stdout.write(f"{name}\n")
         sys.stdout.flush()
         path.write_bytes(data)
         signal.alarm(SECONDS)
         try:
-            asked(path, framework, NUMBERS, PROBABILITY)  # type: ignore[arg-type] # one of the frameworks
+            ends["as validated" if answers(path, framework) == validated else "otherwise"] += 1
         except BedsideRuntimeError as refused:
             if not refused.remedy:
                 raise
+            ends[refused.code] += 1
     signal.alarm(0)
+    sys.stdout.write(f"{dict(ends)}\n")
     sys.stdout.write("all were answered\n")
+
+
+def answers(path: Path, framework: str) -> list[float]:
+    """What the model in ``path`` answers for every patient of the cohort, alone and together."""
+    _, model = asked(path, framework, NUMBERS, PROBABILITY)  # type: ignore[arg-type] # one of the frameworks
+    patients = rows(NUMBERS)
+    return [float(value) for value in [*model.predict(patients), *model.predict(patients[:1])]]
 
 
 if __name__ == "__main__":
