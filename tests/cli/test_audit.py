@@ -188,7 +188,8 @@ def test_keygen_says_what_goes_where(tmp_path: Path, capsys: pytest.CaptureFixtu
     made = release(tmp_path / "release", Audit(payload="hmac", signed=True))
     code, out, err = said(capsys, "keygen", made, "-o", tmp_path / "keys")
     assert (code, out) == (0, f"{tmp_path / 'keys'}\n")
-    assert f"--from-file={tmp_path / 'keys' / 'pod'}" in err.replace("\n", "")
+    secret = f"kubectl create secret generic icu-test-audit-keys --from-file={tmp_path / 'keys' / 'pod'}"
+    assert secret in err.replace("\n", "")
     key = (tmp_path / "keys" / "pod" / "audit-hmac.key").read_text().strip()
     assert key not in out + err
 

@@ -109,7 +109,7 @@ def test_a_credential_comes_from_a_file_or_the_environment(
     monkeypatch.delenv("BEDSIDE_CREDENTIAL", raising=False)
     assert run(["predict", url, patient]) == 1
     assert "401 unauthenticated" in capfd.readouterr().err
-    assert run(["predict", url, patient, "--credential", file]) == 0
+    assert run(["predict", url, patient, "--credential-file", file]) == 0
     monkeypatch.setenv("BEDSIDE_CREDENTIAL", key)
     assert run(["predict", url, patient]) == 0
     monkeypatch.setenv("BEDSIDE_CREDENTIAL", "two words")
@@ -138,9 +138,9 @@ def test_a_server_is_known_by_its_authority_and_shown_a_certificate(
     settings = msgspec.structs.replace(QUICK, tls=Tls(), auth=Auth(methods=("mtls",)))
     with serving(loaded(settings=settings), keys=tmp_path) as served:
         url, known = f"https://127.0.0.1:{served.port}", ("--ca-file", str(servers.certificate))
-        mine = ("--certificate", str(shown.certificate), "--key", str(shown.key))
+        mine = ("--client-cert", str(shown.certificate), "--client-key", str(shown.key))
         assert run(["predict", url, patient]) == 4
         assert run(["predict", url, patient, *known]) == 1
         assert run(["predict", url, patient, *known, *mine]) == 0
-        assert run(["predict", url, patient, *known, "--certificate", patient]) == 2
+        assert run(["predict", url, patient, *known, "--client-cert", patient]) == 2
     assert "certificate-missing" not in capfd.readouterr().out

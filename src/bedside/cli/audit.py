@@ -267,7 +267,7 @@ def keygen_command(target: Path, directory: Path) -> None:
     made = keygen(target, directory)
     for folder, names in zip((made.pod, made.auditor), made.names, strict=True):
         console.done(f"{folder}: {', '.join(names) or 'nothing'}")
-    console.note(f"  kubectl create secret generic NAME-audit-keys --from-file={made.pod}")
+    console.note(f"  kubectl create secret generic {made.name}-audit-keys --from-file={made.pod}")
     console.line(str(directory))
 
 
@@ -288,7 +288,8 @@ def _say(judged: tuple[Judged, ...], evidence: Evidence) -> None:
 
 def _counts(item: Judged) -> str:
     report = item.report
-    parts = [f"{report.records:,} records in {report.segments:,} segments, {report.bytes:,} bytes"]
+    segments = f"{report.segments:,} segment{'s' * (report.segments != 1)}"
+    parts = [f"{report.records:,} records in {segments}, {report.bytes:,} bytes"]
     if report.signed_records:
         parts.append(f"signed up to record {report.signed_records:,}")
     for count, what in (

@@ -22,36 +22,35 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.argument("target")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--credential",
+    "--credential-file",
     type=_FILE,
     help="File with the API key or token to show; or set BEDSIDE_CREDENTIAL to the key itself.",
 )
 @click.option("--ca-file", type=_FILE, help="Certificates to believe instead of the system's, PEM.")
-@click.option("--certificate", type=_FILE, help="Client certificate to show, PEM.")
-@click.option("--key", type=_FILE, help="Its key, PEM, where it does not stand in the same file.")
+@click.option("--client-cert", type=_FILE, help="Client certificate to show, PEM.")
+@click.option("--client-key", type=_FILE, help="Its key, PEM, where it does not stand in the same file.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document instead of a line a prediction.")
 def command(
     target: str,
     file: Path,
-    credential: Path | None,
+    credential_file: Path | None,
     ca_file: Path | None,
-    certificate: Path | None,
-    key: Path | None,
+    client_cert: Path | None,
+    client_key: Path | None,
     as_json: bool,
 ) -> None:
     """Ask TARGET, the URL of a server or a release directory, about the patients in FILE (JSON or CSV).
 
     Columns of a CSV that the model does not declare are not sent; they stand beside the answers.
     """
-    shown = (
-        _credential(credential) if target.startswith(_URL) else None
-    )  # a release directory is served to anybody here
+    remote = target.startswith(_URL)  # a release directory is served to anybody here
+    shown = _credential(credential_file) if remote else None
     with _server(target) as url, console.progress("predicting", 1) as advance:
         answered = predict(
             url,
             file,
             credential=shown,
-            trust=Trust(ca_file, certificate, key),
+            trust=Trust(ca_file, client_cert, client_key),
             on_rows=lambda done, everything: advance(int(done == everything)),
         )
     if as_json:

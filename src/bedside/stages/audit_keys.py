@@ -19,11 +19,13 @@ class NewKeys:
     """Keys that were just made.
 
     Attributes:
+        name: Of the model.
         pod: Folder of what is mounted into the pod.
         auditor: Folder of what stays with the auditor.
         names: File names in each.
     """
 
+    name: str
     pod: Path
     auditor: Path
     names: tuple[tuple[str, ...], tuple[str, ...]]
@@ -57,7 +59,7 @@ def keygen(target: Path, directory: Path) -> NewKeys:
             raise
     except OSError as error:
         raise UsageError(f"{directory} cannot be made: {error.strerror}") from None
-    return NewKeys(directory / "pod", directory / "auditor", (tuple(made.pod), tuple(made.auditor)))
+    return NewKeys(name, directory / "pod", directory / "auditor", (tuple(made.pod), tuple(made.auditor)))
 
 
 def _settings(target: Path) -> tuple[str, Audit]:
