@@ -19,6 +19,7 @@ from bedside_runtime.audit.verify import Segment, Verdict, _Found, _Walk, verify
 LONG = os.environ.get("BEDSIDE_FAULTS") == "long"
 LOG = a_log(200, segments=1)
 NAME = "boot1-00000000.jsonl"
+TIME = "2026-11-23T20:00:00.000000Z"
 KEPT = Checkpoint(origin(POD), LOG.head)
 NOT_INTACT = set(Verdict) - {Verdict.INTACT}
 
@@ -377,6 +378,17 @@ def test_verification_needs_the_same_memory_for_any_log() -> None:
 
     peak(1)
     assert peak(1) < peak(10) + 100_000
+
+
+@pytest.mark.parametrize("chunk", [1 << 16, 1 << 20, 1 << 24])
+@pytest.mark.parametrize(("size", "verdict"), [(MAX_RECORD, Verdict.INTACT), (MAX_RECORD + 1, Verdict.ALTERED)])
+def test_a_line_longer_than_any_record_is_none_in_chunks_of_any_size(size: int, verdict: Verdict, chunk: int) -> None:
+    data = LOG.files[NAME]
+    empty, _ = link(LOG.head, b'{"note":""}', TIME, 10**9)
+    longest, _ = link(LOG.head, b'{"note":"%b"}' % (b"x" * (size - len(empty))), TIME, 10**9)
+    assert len(longest) == size
+    report = judge({NAME: data + longest}, chunk=chunk)
+    assert (report.verdict, report.records) == (verdict, 201 if verdict is Verdict.INTACT else 200)
 
 
 def test_a_line_without_an_end_is_not_read_into_memory() -> None:

@@ -47,15 +47,18 @@ class Lines:
                 return
 
     def _blocks(self) -> Iterator[bytes]:
-        """Whole lines, some at a time. Ends early at a line longer than any record."""
+        """Whole lines, some at a time. Ends early at a line longer than any record, however it is cut into chunks."""
         for chunk in self._chunks:
             self._base += self._at
             self._data = data = self._data[self._at :] + chunk
             self._at = start = 0
             while (end := data.rfind(b"\n", start, start + _BLOCK) + 1 or data.find(b"\n", start) + 1) > 0:
+                if end - start > MAX_RECORD:
+                    break
                 yield data[start:end]
                 start = end
             if len(data) - start > MAX_RECORD:
+                self.reason = "the line is longer than any record"
                 return
 
     def rest(self) -> bytes:
