@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from served import ENGINES, PATIENT, QUICK, Served, Switchable, loaded, serving
 from wire import dialled, rest, said, statuses
 
+from bedside_runtime.serve.connection import Connection
+
 BODY = json.dumps({"inputs": PATIENT}).encode()
 HEAD = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
 WHOLE = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
@@ -91,6 +93,25 @@ def test_a_client_that_has_closed_its_half_still_gets_its_answer() -> None:
         time.sleep(0.2)
         model.gate.set()
         assert statuses(rest(connection)) == [200]
+
+
+def test_a_connection_whose_halves_are_both_closed_is_not_kept_as_an_idle_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, knows = threading.Event(), Connection.connection_lost
+
+    def connection_lost(connection: Connection, why: Exception | None) -> None:
+        knows(connection, why)
+        lost.set()
+
+    model = Switchable()
+    with limited(model, idle_seconds=600.0) as server, dialled(server) as connection:
+        monkeypatch.setattr(Connection, "connection_lost", connection_lost)
+        model.gate.clear()
+        connection.sendall(WHOLE)
+        connection.shutdown(socket.SHUT_WR)
+        time.sleep(0.2)
+        model.gate.set()
+        assert statuses(rest(connection)) == [200]
+        assert lost.wait(60)
 
 
 def test_an_unfinished_request_of_a_closed_half_is_forgotten(server: Served) -> None:

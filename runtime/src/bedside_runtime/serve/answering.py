@@ -160,7 +160,8 @@ class Answering(HttpToolsProtocol):
         exchange.response_complete = True
         if self._refused is not None and not self.pipeline:
             self._linger()
-        elif close:
+            return  # it is the last answer: nothing is read behind it, and nobody has the time of an idle connection
+        if close:
             self._close()
         elif not (self._in_message or self._held or self.pipeline or self.flow.read_paused):
             self._expires = IDLE  # and nothing waits behind this answer
