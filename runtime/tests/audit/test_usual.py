@@ -10,7 +10,7 @@ from logs import Writer, judge, link
 
 from bedside_runtime import canonical
 from bedside_runtime.audit import chain, lines, record, usual
-from bedside_runtime.audit.chain import START, NotARecord
+from bedside_runtime.audit.chain import START, Head, NotARecord
 
 TIME = "2026-11-23T19:42:49.123456Z"
 PREDICTION = record.Prediction(
@@ -73,6 +73,13 @@ def test_a_body_that_is_usual_is_what_the_careful_way_reads(body: dict[str, Any]
 def test_a_number_that_is_usual_is_canonical(number: float) -> None:
     for token in (json.dumps(number).encode(), canonical.encode(number), b"%d" % int(number), b"%d.0" % int(number)):
         _agree(_line(b'{"kind":"prediction","outputs":[{"band":null,"flags":[],"value":%b}]}' % token))
+
+
+@pytest.mark.parametrize("count", [2**53 - 1, 2**53, 2**53 + 1, 2**63, 2**64 + 1])
+def test_a_count_that_no_double_has_is_left_to_the_careful_way(count: int) -> None:
+    body = record.encode(PREDICTION)
+    _agree(link(START, body, TIME, count)[0])
+    _agree(link(Head(count, START.hash), body, TIME, 0)[0])
 
 
 HOSTILE = [
