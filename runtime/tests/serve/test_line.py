@@ -364,6 +364,25 @@ def test_what_came_with_the_end_of_the_input_is_answered() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("behind", [b"", DOCUMENT, PREDICTION], ids=["nothing", "a document", "a prediction"])
+def test_of_a_connection_that_is_lost_before_its_answer_nothing_is_answered(behind: bytes) -> None:
+    async def main() -> None:
+        port = Port()
+        port.may_answer.clear()
+        connection, wire = port.connection()
+        connection.data_received(DOCUMENT + behind)
+        await port.answered(1)
+        await port.turns(4)
+        wire.closed = True
+        connection.connection_lost(None)
+        port.may_answer.set()
+        await port.turns(8)
+        assert len(port.paths) == 1
+        assert wire.written == []
+
+    run(main())
+
+
 def test_of_a_connection_that_is_lost_before_its_turn_nothing_is_parsed() -> None:
     async def main() -> None:
         port, failed = Port(), []

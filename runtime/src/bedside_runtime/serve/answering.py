@@ -39,6 +39,7 @@ class Answering(HttpToolsProtocol):
     """
 
     __slots__ = (
+        "_begun",
         "_expires",
         "_has_turn",
         "_held",
@@ -70,6 +71,7 @@ class Answering(HttpToolsProtocol):
         self._has_turn = False  # to come
         self._refused: Problem | None = None
         self._thrown_away = 0
+        self._begun: Any = None  # the cycle that the application answers
         self._expires = math.inf
         self._reads_until = math.inf
         self._shown: Peer | None = None
@@ -86,6 +88,13 @@ class Answering(HttpToolsProtocol):
             self._shown = peer(tls.getpeercert())
         if len(self.connections) > self.wall.limits.max_connections:
             self._refuse(Problem("too-many-connections", headers={"retry-after": RETRY_AFTER}))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone. uvicorn tells that the request that came last; another one may be under way."""
+        if self._begun is not None:
+            self._begun.disconnected = True
+            self._begun.message_event.set()
+        super().connection_lost(exc)
 
     def sweep(self, now: float) -> None:
         """End the connection where its time is up."""
@@ -138,6 +147,7 @@ class Answering(HttpToolsProtocol):
         if isinstance(cycle, Exchange):
             self.wall.turn.answer(cycle)
             return
+        self._begun = cycle
         start = partial(super()._start_asgi_task, cycle, app)
         if is_probe(cycle.scope["method"].encode(), cycle.scope["raw_path"]):
             start()
@@ -170,6 +180,7 @@ class Answering(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with what waits behind the answer that was just sent."""
+        self._begun = None
         if self.transport.is_closing():
             self._expires = self.loop.time() + bodies.LINGER_SECONDS
             return
