@@ -11,8 +11,8 @@ from logs import POD, Writer, Written, a_log, judge, link
 
 from bedside_runtime import canonical
 from bedside_runtime.audit import record
-from bedside_runtime.audit.chain import MAX_RECORD, START, Head
-from bedside_runtime.audit.lines import Lines
+from bedside_runtime.audit.chain import MAX_GROUP, MAX_RECORD, START, Head
+from bedside_runtime.audit.lines import Lines, is_tear
 from bedside_runtime.audit.notes import Checkpoint, origin
 from bedside_runtime.audit.verify import Segment, Verdict, _Found, _Walk, verify
 
@@ -209,6 +209,15 @@ def test_zeros_that_are_no_sectors_are_an_alteration(start: int, end: int) -> No
     base = -(-at // 512) * 512
     zeroed = data[: base + start] + bytes(end - start) + data[base + end :]
     assert judge({NAME: zeroed}).verdict is Verdict.ALTERED
+
+
+def test_holes_everywhere_are_not_counted_in_memory() -> None:
+    rest = b"\x00x" * (MAX_GROUP // 2)
+    tracemalloc.start()
+    assert not is_tear(rest, 0)
+    _, highest = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert highest < 1_000_000
 
 
 def test_more_zeros_than_one_group_holds_are_an_alteration() -> None:

@@ -84,13 +84,14 @@ def is_tear(rest: bytes, offset: int) -> bool:
     """
     if len(rest) > MAX_GROUP:
         return False
-    holes = [match.span() for match in _ZEROS.finditer(rest)]
-    if holes:
-        return all(
-            (start == 0 or (offset + start) % SECTOR == 0) and (end == len(rest) or (offset + end) % SECTOR == 0)
-            for start, end in holes
-        )
+    if b"\x00" in rest:
+        return all(_is_of_sectors(*hole.span(), len(rest), offset) for hole in _ZEROS.finditer(rest))
     return b"\n" not in rest and not _has_more_than_a_record(rest)
+
+
+def _is_of_sectors(start: int, end: int, size: int, offset: int) -> bool:
+    """Whether a hole begins and ends where a sector does, or where the bytes do."""
+    return (start == 0 or (offset + start) % SECTOR == 0) and (end == size or (offset + end) % SECTOR == 0)
 
 
 def _has_more_than_a_record(rest: bytes) -> bool:
