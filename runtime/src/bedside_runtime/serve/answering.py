@@ -170,7 +170,7 @@ class Answering(HttpToolsProtocol):
         exchange.response_complete = True
         if self._refused is not None and not self.pipeline:
             self._linger()
-            return  # it is the last answer: nothing is read behind it, and nobody has the time of an idle connection
+            return  # it was the last answer: the connection has a moment now, not the time of an idle one
         if close:
             self._close()
         elif not (self._in_message or self._held or self.pipeline or self.flow.read_paused):
