@@ -9,7 +9,7 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -216,6 +216,19 @@ def test_a_request_that_cannot_be_read_fails_alone() -> None:
 
 def breaks(*_: object) -> None:
     raise ZeroDivisionError
+
+
+def test_a_group_whose_answers_never_come_does_not_wait_for_them_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_loaded: object, _asked: object, _callers: object, recording: Awaitable[object]) -> None:
+        await recording
+        raise ZeroDivisionError
+
+    with quick() as server, dialled(server) as one, dialled(server) as other:
+        monkeypatch.setattr(server.process._predictions, "_replies", never)
+        one.sendall(request(patient()))
+        other.sendall(request(patient(age=AT_EDGE)))  # left to the model itself, and answered
+        assert one.recv(100) == b""
+        assert other.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("body", [patient(), b"{"], ids=["together", "alone"])

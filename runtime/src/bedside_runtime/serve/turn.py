@@ -92,7 +92,7 @@ class Turn:
         self._alone.extendleft(reversed(left))  # first: they were counted among those that may be in flight
         if replies is not None:
             connection = usual[0].connection
-            eager.start(connection.loop, _say_once_there(replies), connection.tasks)
+            eager.start(connection.loop, _say_once_there(usual, left, replies), connection.tasks)
 
     def _answer_alone(self, exchange: Exchange) -> None:
         connection, predictions = exchange.connection, self._predictions
@@ -103,8 +103,17 @@ class Turn:
             contextvars.copy_context().run(eager.start, connection.loop, answering, connection.tasks)
 
 
-async def _say_once_there(replies: Awaitable[Sequence[tuple[Exchange, Reply]]]) -> None:
-    say(deque(await replies))
+async def _say_once_there(
+    asked: Sequence[Exchange], left: Sequence[Exchange], replies: Awaitable[Sequence[tuple[Exchange, Reply]]]
+) -> None:
+    try:
+        answered = deque(await replies)
+    except BaseException:
+        for exchange in asked:
+            if exchange not in left:
+                exchange.connection.fail()
+        raise
+    say(answered)
 
 
 def say(replies: deque[tuple[Exchange, Reply]]) -> None:
