@@ -1,5 +1,6 @@
 """A real server process in a thread, or in a child process, around a model in plain Python."""
 
+import asyncio
 import contextlib
 import http.client
 import io
@@ -72,7 +73,21 @@ class Served:
         self.port, self.admin_port = listening["port"], listening["admin_port"]
 
     def _run(self) -> None:
-        self.exit_code = event_loop.run(self.process.run())
+        self.exit_code = event_loop.run(self._serve())
+
+    async def _serve(self) -> int:
+        self._loop = asyncio.get_running_loop()
+        return await self.process.run()
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Keep the loop from going on: what is sent while the block runs arrives in one turn of it."""
+        go_on = threading.Event()
+        self._loop.call_soon_threadsafe(go_on.wait, 20)
+        try:
+            yield
+        finally:
+            go_on.set()
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
