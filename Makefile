@@ -4,8 +4,9 @@ UV     := .tools/bin/uv
 RUN    := .venv/bin
 
 noted = | tee $(or $(wildcard .tests),/dev)/$(if $(wildcard .tests),$(1).log,null)   # what `test` ends with
-apart = $${TMPDIR:-/tmp}/tests-$(1)   # pytest clears up after earlier runs, also beside it: each tier in a folder of its own
-in_its_own = mkdir -p $(call apart,$(1)) && PYTEST_DEBUG_TEMPROOT=$(call apart,$(1))
+# Each run of a tier has a folder of its own for what its tests write: pytest would clear up after earlier ones, and fails
+# where it cannot, as where one was killed and something is mounted there still.
+in_its_own = root=$$(mktemp -d $${TMPDIR:-/tmp}/tests-$(1)-XXX) && trap "rm -rf $$root" EXIT && PYTEST_DEBUG_TEMPROOT=$$root
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 

@@ -117,9 +117,17 @@ def containers(directory: Path) -> Iterator[dict[str, str]]:
             "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
         }
     finally:
-        subprocess.run(["umount", str(directory / "graph" / "overlay")], check=False, capture_output=True)
         for made in (directory, Path(running)):
+            _unmount(made)
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _unmount(directory: Path) -> None:
+    """Unmount all that is mounted below ``directory``, the latest first: what holds a mount cannot be removed."""
+    mounted = [Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in reversed(mounted):
+        if place.is_relative_to(directory):
+            subprocess.run(["umount", "--lazy", str(place)], check=True, capture_output=True)
 
 
 @dataclass(frozen=True)
