@@ -65,11 +65,6 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     time: str
 
     @property
-    def head(self) -> Head:
-        """Where the log stands after this record."""
-        return Head(self.seq + 1, self.hash)
-
-    @property
     def kind(self) -> object:
         """What is recorded."""
         return self.body.get("kind")
