@@ -91,6 +91,10 @@ class Recorder(Protocol):
         """
         ...
 
+    def begin(self) -> None:
+        """Begin with what was handed in, although whoever hands in has more to do before the loop goes on."""
+        ...
+
     @property
     def detail(self) -> str:
         """A fixed word about the log for readiness."""
@@ -109,6 +113,9 @@ class NoRecord:
 
     def record(self, entries: Iterable[Entry]) -> None:
         """Keep nothing."""
+
+    def begin(self) -> None:
+        """There is nothing to begin with."""
 
     async def refused(self, refused: Refused) -> None:
         """Keep nothing."""

@@ -107,14 +107,13 @@ def link(head: Head, bodies: Sequence[bytes], time: str, mono: int) -> tuple[lis
         mono: Microseconds of the monotonic clock.
     """
     sha256 = hashlib.sha256
-    lines, previous = [], head.hash.encode()
-    begins, ends = b'"mono":%d,"prev":"' % mono, b',"time":"%b"}' % time.encode()
+    lines, previous = [], head.hash
+    begins, ends = f'"mono":{mono},"prev":"', f',"time":"{time}"}}'
     for number, body in enumerate(bodies, head.records):
-        before = b'{"body":%b,' % body
-        after = b'%b%b","seq":%d%b' % (begins, previous, number, ends)
-        previous = sha256(before + after).hexdigest().encode()
-        lines.append(b'%b"hash":"%b",%b\n' % (before, previous, after))
-    return lines, Head(head.records + len(lines), previous.decode())
+        after = f'{begins}{previous}","seq":{number}{ends}'.encode()
+        previous = sha256(b'{"body":%b,%b' % (body, after)).hexdigest()
+        lines.append(b'{"body":%b,"hash":"%b",%b\n' % (body, previous.encode(), after))
+    return lines, Head(head.records + len(lines), previous)
 
 
 def read(line: bytes) -> Record:
