@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -110,6 +111,23 @@ def test_a_caller_that_goes_away_is_recorded_all_the_same() -> None:
 
     run(disk, scenario)
     assert b'"request":"r-1"' in b"".join(disk.files().values())
+
+
+def test_what_is_begun_with_becomes_durable_although_the_loop_has_more_to_do() -> None:
+    disk = SimulatedDisk()
+
+    async def scenario(recorder: AuditRecorder) -> None:
+        recorded = recorder.record([entry("r-1")])
+        recorder.begin()
+        deadline = time.monotonic() + 20
+        while b'"request":"r-1"' not in b"".join(disk.files().values()):  # and the loop never gets its turn
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        await recorded
+        await recorder.close()
+
+    run(disk, scenario)
+    assert judged(disk).verdict is Verdict.INTACT
 
 
 def test_refusals_and_changes_are_recorded() -> None:

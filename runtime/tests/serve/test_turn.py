@@ -258,6 +258,10 @@ def test_whose_bytes_cannot_be_taken_does_not_wait_for_an_answer_for_ever(monkey
         assert connection.recv(100) == b""
 
 
+TURNS = 120
+"""Turns of the loop after which everything has happened that is to happen."""
+
+
 class Reading:
     """A connection whose turn is noted, and may fail."""
 
@@ -291,7 +295,7 @@ def run(scenario: Callable[[Turn], None]) -> list[str]:
             lambda _, context: reported.append(type(context["exception"]).__name__)
         )
         scenario(Turn(None, metrics()))
-        for _ in range(5):
+        for _ in range(TURNS):
             await asyncio.sleep(0)
         return reported
 
@@ -316,6 +320,45 @@ def test_a_connection_that_fails_is_reported_and_holds_nobody_up() -> None:
 
     assert run(scenario) == ["ZeroDivisionError"] * 2
     assert turns == ["a", "bad", "b", "bad", "c"]
+
+
+def came_behind(turn: Turn, noted: list[str], names: Sequence[str]) -> None:
+    """Let one come in each turn of the loop from now on, in this order."""
+    name, *others = names
+    noted.append(f"{name} came")
+    turn.read(Reading(noted, name))
+    if others:
+        asyncio.get_running_loop().call_soon(came_behind, turn, noted, others)
+
+
+def test_many_who_come_right_behind_each_other_are_taken_together() -> None:
+    noted: list[str] = []
+
+    def scenario(turn: Turn) -> None:
+        came_behind(turn, noted, ["a"])
+        came_behind(turn, noted, ["b", "c", "d"])
+
+    assert run(scenario) == []
+    assert noted == ["a came", "b came", "c came", "d came", "a", "b", "c", "d"]
+
+
+def test_who_comes_alone_does_not_wait_for_the_next_one() -> None:
+    noted: list[str] = []
+    assert run(lambda turn: came_behind(turn, noted, ["a", "b"])) == []
+    assert noted == ["a came", "a", "b came", "b"]
+
+
+def test_nobody_waits_for_ever_for_those_who_keep_coming() -> None:
+    noted: list[str] = []
+    names = [str(number) for number in range(100)]
+
+    def scenario(turn: Turn) -> None:
+        came_behind(turn, noted, ["first"])
+        came_behind(turn, noted, names)
+
+    assert run(scenario) == []
+    assert noted.index("first") < noted.index("50 came")
+    assert [name for name in noted if not name.endswith(" came")] == ["first", *names]
 
 
 def test_an_answer_that_cannot_be_sent_is_reported_and_holds_nobody_up() -> None:
@@ -370,6 +413,9 @@ class Recorder:
         if self.error is not None:
             raise self.error
 
+    def begin(self) -> None:
+        """There is nothing to begin with."""
+
     async def refused(self, refused: Refused) -> None:
         self.refusals.append(refused)
 
@@ -391,6 +437,87 @@ def predictions_with(recorder: Records, log: io.StringIO | None = None) -> tuple
 
 
 HEAD = {b"content-type": b"application/json"}
+
+
+class Port:
+    """The connection of an exchange, as far as a turn needs it."""
+
+    def __init__(self) -> None:
+        self.loop, self.tasks, self.failed = asyncio.get_running_loop(), set[Any](), False
+
+    def fail(self) -> None:
+        self.failed = True
+
+
+class Exchanged(Asked, eq=False):
+    """A usual request whose answer is noted, and may fail."""
+
+    noted: list[str]
+    name: str
+    connection: Port
+
+    may_go_on = True
+
+    def say(self, _reply: Reply, _now: float) -> None:
+        self.noted.append(self.name)
+        if self.name == "bad":
+            raise ZeroDivisionError
+
+
+class Beginning(Recorder):
+    """Notes how many answers it is given, and when it is to begin with them."""
+
+    def __init__(self, noted: list[str]) -> None:
+        super().__init__()
+        self.noted = noted
+
+    async def record(self, entries: Iterable[Entry]) -> None:
+        self.noted.append(f"{len(list(entries))} recorded")
+
+    def begin(self) -> None:
+        self.noted.append("begin")
+
+
+def answered_in_one_turn(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Answer usual requests that came at the same time; return what happened, and what the loop had to report."""
+
+    async def scene() -> tuple[list[str], list[str]]:
+        noted, reported = list[str](), list[str]()
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: reported.append(type(context["exception"]).__name__)
+        )
+        predictions, _ = predictions_with(Beginning(noted))
+        turn, port = Turn(predictions, metrics()), Port()
+        for name in names:
+            exchange: Any = Exchanged("/predict", None, HEAD, 0.0, patient(), None, noted, name, port)
+            turn.answer(exchange)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        return noted, reported
+
+    return event_loop.run(scene())
+
+
+def test_the_records_of_one_part_are_on_their_way_before_the_next_part_is_asked_for() -> None:
+    names = [str(number) for number in range(70)]
+    assert answered_in_one_turn(names) == (
+        ["35 recorded", *names[:35], "begin", "35 recorded", *names[35:]],
+        [],
+    )
+
+
+def test_a_few_are_answered_in_one_piece() -> None:
+    names = [str(number) for number in range(40)]
+    assert answered_in_one_turn(names) == (["40 recorded", *names], [])
+
+
+def test_a_part_whose_answers_cannot_be_sent_holds_up_no_other_part() -> None:
+    names = [str(number) for number in range(100)]
+    names[3] = "bad"
+    noted, reported = answered_in_one_turn(names)
+    assert reported == ["ZeroDivisionError"]
+    assert sorted(name for name in noted if name in names) == sorted(names)
+    assert sum(int(name.split()[0]) for name in noted if name.endswith("recorded")) == len(names)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from bedside_runtime.serve.exchange import Exchange
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Loaded, Predictions, Reply
 
-
 _LOOKS: Final = 32
 """At most so often the sockets are looked at before a turn is taken, whoever still comes: some hundred microseconds."""
 
