@@ -84,6 +84,10 @@ class TracedRecorder:
         """See ``Recorder``."""
         return self._recorder.detail
 
+    def begin(self) -> None:
+        """See ``Recorder``."""
+        self._recorder.begin()
+
     async def record(self, entries: Iterable[Entry]) -> None:
         """See ``Recorder``."""
         since = time.time_ns()
