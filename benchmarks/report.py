@@ -35,7 +35,7 @@ def markdown(results: Results, beside: Beside) -> str:
     parts += _duress(beside.duress) if beside.duress else []
     for name, title in results.workloads.items():
         parts += [f"## {title[:1].upper()}{title[1:]}", "", *_tables(results, name)]
-    parts += [*_settings(results), *_failures(results)]
+    parts += [*_settings(results), *_failures(results), *_dropped(results)]
     parts += ["## Images", "", beside.images.strip(), ""] if beside.images else []
     return "\n".join(parts).rstrip() + "\n"
 
@@ -193,6 +193,24 @@ def _failures(results: Results) -> list[str]:
         return []
     rows = [[item.contender, results.workloads[item.workload], item.reason] for item in results.failures]
     return ["## Who could not take part", "", *_table(["server", "model", "why"], rows), ""]
+
+
+def _dropped(results: Results) -> list[str]:
+    """Name those of whom no slice counts: what is said of them above is not that they did not take part."""
+    rows = [
+        [entry.title, title, " / ".join(map(str, lost))]
+        for name, title in results.workloads.items()
+        for entry in results.field
+        if results.of(name, entry.name) and (lost := _lost(results, name, entry.name))
+    ]
+    if not rows:
+        return []
+    why = "Others used the machine during each slice of these, so nothing that rests on one was measured: run it again."
+    return ["## Who was disturbed all the time", "", why, "", *_table(["server", "model", "connections"], rows), ""]
+
+
+def _lost(results: Results, workload: str, contender: str) -> list[int]:
+    return [connections for connections in CONNECTIONS if not results.judged(workload, contender, connections)]
 
 
 # -- words and numbers

@@ -98,6 +98,8 @@ def test_a_target_whose_slices_were_all_disturbed_was_not_measured() -> None:
     assert target("proven engine over the bare uvicorn echo, pipeline, 16").measured(found) is None
     page = report.markdown(found, Beside())
     assert "3 during which others took more than 10% of the processors were dropped" in page
+    assert "| bedside, proven engine | pipeline | 1 / 16 / 64 |" in page
+    assert "disturbed all the time" not in report.markdown(made(run("bedside", 10)), Beside())
 
 
 def test_the_page_says_what_was_missed_who_failed_and_that_the_machine_was_busy() -> None:
