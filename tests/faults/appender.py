@@ -17,11 +17,15 @@ from bedside_runtime.errors import AuditUnavailable
 SETTINGS = Settings(record.Promises(50, 60.0, 30.0), segment_bytes=6_000, reserve_bytes=4_096, low_water_bytes=0)
 
 
-def opened(directory: Path, boot: str) -> Writer:
+def made(directory: Path, boot: str) -> Writer:
     release = "sha256:" + "ab" * 32
     identity = record.Identity("icu", "1.0.0", release, None, directory.name, boot)
     keeping = KeepsNothing([], release, None)
-    writer = Writer(PosixDisk(directory), identity, SETTINGS, SystemClock(), keeping=keeping)
+    return Writer(PosixDisk(directory), identity, SETTINGS, SystemClock(), keeping=keeping)
+
+
+def opened(directory: Path, boot: str) -> Writer:
+    writer = made(directory, boot)
     writer.open()
     return writer
 

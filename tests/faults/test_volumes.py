@@ -7,13 +7,17 @@ import shutil
 import signal
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from appender import made
 from appending import LONG, NO_ALARM, POD, command, read, run, survived
 
+from bedside_runtime import canonical
+from bedside_runtime.audit.log import AuditLog
 from bedside_runtime.audit.reading import judge
 from bedside_runtime.audit.verify import Verdict
 
@@ -111,6 +115,50 @@ def test_a_volume_that_dies_under_the_writer_latches_and_loses_nothing(how: int,
     shutil.copyfile(image, tmp_path / "found.img")
     with mounted(tmp_path / "found", "-o", "loop", str(tmp_path / "found.img")) as found:
         survived(found / POD, acknowledged)
+
+
+@pytest.mark.skipif(shutil.which("mkfs.ext4") is None, reason="mkfs.ext4 is not installed")
+def test_while_a_volume_hangs_the_log_says_so_and_what_waits_is_durable_once_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bedside_runtime.audit.log.STALLED_AFTER", 0.2)
+    with mounted(tmp_path / "disk", "-o", "loop", str(_ext4(tmp_path / "disk.img"))) as disk:
+        durable = threading.Event()
+        log: AuditLog[None] = AuditLog(made(disk / POD, "b0"), lambda _tickets, error: error or durable.set())
+        log.open()
+        with _hanging(disk):
+            log.submit([((canonical.encode({"kind": "prediction", "request": "r-0"}),), None)])
+            assert _soon(lambda: log.state == "stalled")
+            assert not durable.is_set()
+        assert durable.wait(60)
+        assert _soon(lambda: log.state == "open")
+        log.close()
+        found, kept = read(disk / POD)
+        assert (found.verdict, kept) == (Verdict.INTACT, {"r-0"})
+
+
+FREEZE, THAW = 0xC0045877, 0xC0045878
+"""FIFREEZE and FITHAW: in between every write to the file system waits."""
+
+
+@contextlib.contextmanager
+def _hanging(disk: Path) -> Iterator[None]:
+    descriptor = os.open(disk, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, FREEZE, 0)
+        try:
+            yield
+        finally:
+            fcntl.ioctl(descriptor, THAW, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _soon(said: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 60
+    while not said() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return said()
 
 
 def _ext4(image: Path) -> Path:

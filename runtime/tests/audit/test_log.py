@@ -143,6 +143,25 @@ def test_little_space_is_a_state_of_its_own() -> None:
     log.close()
 
 
+def test_a_disk_that_takes_too_long_is_a_state_that_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bedside_runtime.audit.log.STALLED_AFTER", 0.05)
+    disk = SlowDisk()
+    log = opened(disk)
+    disk.may_sync.clear()
+    ticket = hand_in(log, 0)
+    assert soon(lambda: log.state == "stalled")
+    assert not ticket.done()
+    disk.may_sync.set()
+    ticket.result(5)
+    assert soon(lambda: log.state == "open")
+    log.close()
+    assert requests(disk) == ["r-0"]
+
+
+def soon(said: Callable[[], bool]) -> bool:
+    return any(said() or threading.Event().wait(0.01) for _ in range(400))
+
+
 def test_the_clock_is_looked_at_often_enough_to_keep_every_promise() -> None:
     for promises, seconds in (
         (record.Promises(1000, 60.0, 30.0), 1.0),

@@ -129,16 +129,17 @@ class Syncs:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._sync = os.fdatasync
         self._held: deque[threading.Event] = deque()
-        self._fail = False
+        self._fail = self._fails_next = False
         self.holds, self.goes_on = threading.Event(), threading.Event()
         monkeypatch.setattr(os, "fdatasync", self._asked)
 
-    def hold_the_next_and_fail_all_others(self) -> None:
+    def hold_the_next(self, *, and_fail_all_others: bool = False) -> None:
+        self._fails_next = and_fail_all_others
         self._held.append(self.goes_on)
 
     def _asked(self, descriptor: int) -> None:
         if self._held:
-            self._fail = True
+            self._fail = self._fails_next
             self._held.popleft()
             self.holds.set()
             assert self.goes_on.wait(60)
@@ -170,7 +171,7 @@ def group(
     """Let one be recorded, and meanwhile others wait as one group, whose sync fails. Returns all answers."""
     with contextlib.ExitStack() as stack:
         asking = [stack.enter_context(dialled(served, 60)) for _ in range(1 + MEMBERS)]
-        syncs.hold_the_next_and_fail_all_others()
+        syncs.hold_the_next(and_fail_all_others=True)
         asking[0].sendall(REQUEST)
         assert syncs.holds.wait(60)
         handed_in.clear()
@@ -252,6 +253,46 @@ def test_every_change_of_readiness_is_in_the_log_whatever_it_comes_from(tmp_path
         wait_until(lambda: changes(tmp_path)[-1] == ("not-ready", "golden-mismatch"))
     assert [event for event, _ in changes(tmp_path)] == ["start", "ready", "not-ready", "ready", "not-ready", "drain"]
     assert verdict(tmp_path).verdict is Verdict.INTACT
+
+
+def test_a_disk_that_hangs_is_not_ready_and_whoever_waits_is_answered_once_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handed_in: list[int]
+) -> None:
+    monkeypatch.setattr("bedside_runtime.audit.log.STALLED_AFTER", 0.2)
+    syncs = Syncs(monkeypatch)
+    with serving(audited()) as served, dialled(served, 60) as asking:
+        handed_in.clear()
+        syncs.hold_the_next()
+        asking.sendall(REQUEST)
+        wait_until(lambda: served.get("/readyz")[0] == 503)
+        wait_until(lambda: sum(handed_in) == 2)  # the answer, and that the process is not ready
+        _, said = served.get("/readyz")
+        assert (said["reason"], said["audit"]) == ("recorder-unavailable", "stalled")
+        assert served.get("/livez")[0] == 200
+        syncs.goes_on.set()
+        assert statuses(rest(asking)) == [200]
+        wait_until(lambda: served.get("/readyz")[0] == 200)
+    assert ("not-ready", "recorder-unavailable") in changes(tmp_path)
+    assert verdict(tmp_path).verdict is Verdict.INTACT
+
+
+def test_a_disk_that_hangs_does_not_keep_the_process_from_draining(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs = Syncs(monkeypatch)
+    with serving(audited()) as served, dialled(served, 60) as idle, dialled(served, 60) as asking:
+        idle.sendall(b"GET /livez HTTP/1.1\r\nhost: h\r\n\r\n")
+        assert statuses(idle.recv(65_536)) == [200]
+        syncs.hold_the_next()
+        asking.sendall(REQUEST)
+        assert syncs.holds.wait(60)
+        served.process.stop()
+        assert idle.recv(65_536) == b""  # closed: nothing is in flight on it
+        syncs.goes_on.set()
+        assert statuses(rest(asking)) == [200]
+        assert served.stop() == 0
+    assert [event for event, _ in changes(tmp_path)] == ["start", "ready", "drain"]
+    assert verdict(tmp_path).closed
 
 
 def test_little_space_is_in_the_log(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ While one group is being synced, the next one gathers; so a lone caller waits fo
 share one. Nothing is dropped: an entry ends durable, or its caller is told that it is not.
 """
 
+import math
 import queue
 import threading
 import time
@@ -16,10 +17,13 @@ from bedside_runtime.errors import AuditUnavailable
 
 Ticket = TypeVar("Ticket")
 Deliver: TypeAlias = Callable[[Sequence[Ticket], AuditUnavailable | None], None]
-State: TypeAlias = Literal["open", "space-low", "failed", "closed"]
+State: TypeAlias = Literal["open", "space-low", "stalled", "failed", "closed"]
 
 _LARGEST_GROUP: Final = 1_024
 """As many entries make a group, whatever still waits; a bound on how long the first of them waits."""
+
+STALLED_AFTER: Final = 5.0
+"""Seconds that the disk may take for one group. Nothing has failed then, but nobody gets an answer either."""
 
 
 class AuditLog(Generic[Ticket]):
@@ -47,6 +51,7 @@ class AuditLog(Generic[Ticket]):
         self._lock = threading.Lock()
         self._closing = False
         self._next_tick = 0.0
+        self._began = math.inf  # when the step began that is under way
         self._ended = threading.Event()
         self.ready = False
         """Said by every heartbeat; the service sets it."""
@@ -67,6 +72,8 @@ class AuditLog(Generic[Ticket]):
             return "failed"
         if self._closing:
             return "closed"
+        if time.monotonic() - self._began > STALLED_AFTER:
+            return "stalled"
         return "space-low" if self._writer.space_is_low else "open"
 
     @property
@@ -110,7 +117,9 @@ class AuditLog(Generic[Ticket]):
         try:
             while True:
                 going_on = self._gather(group)
+                self._began = time.monotonic()
                 self._step(group)
+                self._began = math.inf
                 if not going_on:
                     self._writer.close()
                     return

@@ -60,7 +60,7 @@ class AuditRecorder:
 
     @property
     def detail(self) -> str:
-        """Fixed word for readiness: ``open``, ``space-low``, ``failed``, ``closed`` or ``answering-unrecorded``."""
+        """Fixed word for readiness: that of the log's state, or ``answering-unrecorded``."""
         return "answering-unrecorded" if self.alarm else self._log.state
 
     @property

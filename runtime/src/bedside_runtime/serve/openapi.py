@@ -113,7 +113,7 @@ def _schemas(contract: Contract) -> dict[str, Any]:
 def _probe_schema() -> dict[str, Any]:
     flag = {"type": "boolean"}
     schema = _only("status", {"type": "string"}, reason={"type": "string"})
-    audit = {"enum": ["none", "open", "space-low", "failed", "closed", "answering-unrecorded"]}
+    audit = {"enum": ["none", "open", "space-low", "stalled", "failed", "closed", "answering-unrecorded"]}
     keys = {"enum": ["none", "current", "stale", "unavailable"]}
     return schema | {"properties": schema["properties"] | {"ready": flag, "live": flag, "audit": audit, "keys": keys}}
 

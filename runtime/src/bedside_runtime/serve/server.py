@@ -108,6 +108,7 @@ class Process:
             asyncio.create_task(self._load_and_check(stop)),  # 2
         ]
         await stop.wait()  # 3
+        drained = asyncio.create_task(self._auditing.changed("drain"))  # not waited for yet: a disk may hang
         await self._drain()  # 4
         self._entrance.close()  # 5
         for server in servers:
@@ -118,6 +119,7 @@ class Process:
             task.cancel()
         if (tracing := self._predictions.tracing) is not None:
             await tracing.close()
+        await drained
         if not await self._auditing.close() and not self._exit_code:  # 6
             self._exit_code = AuditUnavailable.exit_code
         self._log.info("stopped", exit_code=self._exit_code)
@@ -273,7 +275,6 @@ class Process:
         self._lifecycle.drain()
         for wall in self._walls:  # whoever keeps a connection learns with its next answer to make a new one
             wall.closing = True
-        await self._auditing.changed("drain")
         self._metrics.entered(self._lifecycle.state)
         self._log.info("draining", seconds=self._settings.drain_seconds if answering else 0.0)
         if answering:

@@ -40,7 +40,7 @@ _LONGEST_PAUSE: Final = 30.0
 _SLACK_SECONDS: Final = 5.0
 """How much longer than its own bound a worker may take to end."""
 
-_WORST_FIRST: Final = ("failed", "answering-unrecorded", "closed", "space-low", "open", "none")
+_WORST_FIRST: Final = ("failed", "answering-unrecorded", "closed", "stalled", "space-low", "open", "none")
 """What several audit logs come to together."""
 
 _KEYS_WORST_FIRST: Final = ("unavailable", "stale", "current", "none")
