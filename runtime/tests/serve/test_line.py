@@ -187,7 +187,7 @@ def test_who_has_gone_away_makes_nobody_wait_and_is_recorded_where_that_is_due()
         gone = [port.connection() for _ in range(MANY)]
         for (connection, _), asked in zip(gone, [DOCUMENT, posted, *[DOCUMENT * 2] * (MANY - 2)], strict=True):
             connection.data_received(asked)
-        await port.turns(1)
+        await port.turns(2)  # a look at the sockets, and the turn in which all are parsed
         for connection, wire in gone:
             wire.closed = True
             connection.connection_lost(None)
