@@ -5,10 +5,12 @@ import contextlib
 import http.client
 import io
 import json
+import math
 import re
 import select
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -322,15 +324,23 @@ def test_a_connection_that_fails_is_reported_and_holds_nobody_up() -> None:
     assert turns == ["a", "bad", "b", "bad", "c"]
 
 
-def came_behind(turn: Turn, noted: list[str], names: Sequence[str]) -> None:
-    """Let one come in each turn of the loop from now on, in this order."""
+def came_behind(turn: Turn, noted: list[str], names: Sequence[str], seconds: float = 0.0) -> None:
+    """Let one come in each turn of the loop from now on, in this order; to receive each takes ``seconds``."""
     name, *others = names
     noted.append(f"{name} came")
     turn.read(Reading(noted, name))
+    time.sleep(seconds)
     if others:
-        asyncio.get_running_loop().call_soon(came_behind, turn, noted, others)
+        asyncio.get_running_loop().call_soon(came_behind, turn, noted, others, seconds)
 
 
+@pytest.fixture
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a busy machine takes for a look, another one may follow."""
+    monkeypatch.setattr("bedside_runtime.serve.turn._LONGEST", math.inf)
+
+
+@pytest.mark.usefixtures("_unhurried")
 def test_many_who_come_right_behind_each_other_are_taken_together() -> None:
     noted: list[str] = []
 
@@ -348,6 +358,7 @@ def test_who_comes_alone_does_not_wait_for_the_next_one() -> None:
     assert noted == ["a came", "a", "b came", "b"]
 
 
+@pytest.mark.usefixtures("_unhurried")
 def test_nobody_waits_for_ever_for_those_who_keep_coming() -> None:
     noted: list[str] = []
     names = [str(number) for number in range(100)]
@@ -359,6 +370,52 @@ def test_nobody_waits_for_ever_for_those_who_keep_coming() -> None:
     assert run(scenario) == []
     assert noted.index("first") < noted.index("50 came")
     assert [name for name in noted if not name.endswith(" came")] == ["first", *names]
+
+
+def later(turns: int, step: Callable[[], None]) -> None:
+    """Call ``step`` after so many turns of the loop."""
+    if turns:
+        asyncio.get_running_loop().call_soon(later, turns - 1, step)
+    else:
+        step()
+
+
+@pytest.mark.usefixtures("_unhurried")
+def test_several_wait_for_nobody_who_does_not_come_right_behind_them() -> None:
+    noted: list[str] = []
+
+    def scenario(turn: Turn) -> None:
+        came_behind(turn, noted, ["a"])
+        came_behind(turn, noted, ["b"])
+        later(5, lambda: came_behind(turn, noted, ["c"]))
+
+    assert run(scenario) == []
+    assert noted == ["a came", "b came", "a", "b", "c came", "c"]
+
+
+@pytest.mark.usefixtures("_unhurried")
+def test_whoever_was_waited_for_before_others_are_waited_for_again() -> None:
+    noted: list[str] = []
+
+    def scenario(turn: Turn) -> None:
+        came_behind(turn, noted, ["first"])
+        came_behind(turn, noted, [str(number) for number in range(40)])
+        later(60, lambda: came_behind(turn, noted, ["a"]))
+        later(60, lambda: came_behind(turn, noted, ["b", "c", "d"]))
+
+    assert run(scenario) == []
+    assert noted[-8:] == ["a came", "b came", "c came", "d came", "a", "b", "c", "d"]
+
+
+def test_nobody_waits_for_those_who_keep_coming_with_much_to_receive() -> None:
+    noted: list[str] = []
+
+    def scenario(turn: Turn) -> None:
+        came_behind(turn, noted, ["first"])
+        came_behind(turn, noted, [str(number) for number in range(20)], seconds=0.003)
+
+    assert run(scenario) == []
+    assert noted.index("first") < noted.index("2 came")
 
 
 def test_an_answer_that_cannot_be_sent_is_reported_and_holds_nobody_up() -> None:
@@ -442,11 +499,12 @@ HEAD = {b"content-type": b"application/json"}
 class Port:
     """The connection of an exchange, as far as a turn needs it."""
 
-    def __init__(self) -> None:
-        self.loop, self.tasks, self.failed = asyncio.get_running_loop(), set[Any](), False
+    def __init__(self, noted: list[str], name: str) -> None:
+        self.loop, self.tasks, self.app = asyncio.get_running_loop(), set[Any](), None
+        self.noted, self.name = noted, name
 
     def fail(self) -> None:
-        self.failed = True
+        self.noted.append(f"{self.name} ended")
 
 
 class Exchanged(Asked, eq=False):
@@ -463,6 +521,9 @@ class Exchanged(Asked, eq=False):
         if self.name == "bad":
             raise ZeroDivisionError
 
+    async def run_asgi(self, _application: object) -> None:
+        self.noted.append(f"{self.name} alone")
+
 
 class Beginning(Recorder):
     """Notes how many answers it is given, and when it is to begin with them."""
@@ -478,8 +539,11 @@ class Beginning(Recorder):
         self.noted.append("begin")
 
 
-def answered_in_one_turn(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Answer usual requests that came at the same time; return what happened, and what the loop had to report."""
+def answered_in_one_turn(names: Sequence[str], at_edge: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """Answer usual requests that came at the same time; return what happened, and what the loop had to report.
+
+    Those ``at_edge`` the quick model leaves to the one that takes its time.
+    """
 
     async def scene() -> tuple[list[str], list[str]]:
         noted, reported = list[str](), list[str]()
@@ -487,9 +551,10 @@ def answered_in_one_turn(names: Sequence[str]) -> tuple[list[str], list[str]]:
             lambda _, context: reported.append(type(context["exception"]).__name__)
         )
         predictions, _ = predictions_with(Beginning(noted))
-        turn, port = Turn(predictions, metrics()), Port()
+        turn = Turn(predictions, metrics())
         for name in names:
-            exchange: Any = Exchanged("/predict", None, HEAD, 0.0, patient(), None, noted, name, port)
+            body = patient(age=AT_EDGE) if name in at_edge else patient()
+            exchange: Any = Exchanged("/predict", None, HEAD, 0.0, body, None, noted, name, Port(noted, name))
             turn.answer(exchange)
         for _ in range(TURNS):
             await asyncio.sleep(0)
@@ -504,6 +569,33 @@ def test_the_records_of_one_part_are_on_their_way_before_the_next_part_is_asked_
         ["35 recorded", *names[:35], "begin", "35 recorded", *names[35:]],
         [],
     )
+
+
+def test_a_part_whose_answers_never_come_ends_its_own_connections_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    replies, names = Predictions._replies, [str(number) for number in range(70)]
+
+    async def some(of: Any, ready: Any, asked: Sequence[Any], callers: Any, recording: Awaitable[Any]) -> Any:
+        found = await replies(of, ready, asked, callers, recording)
+        if asked[0].name == "0":
+            raise ZeroDivisionError
+        return found
+
+    monkeypatch.setattr(Predictions, "_replies", some)
+    noted, reported = answered_in_one_turn(names)
+    assert reported == ["ZeroDivisionError"]
+    assert [name for name in noted if name in names] == names[35:]
+    assert [name for name in noted if name.endswith("ended")] == [f"{name} ended" for name in names[:35]]
+
+
+def test_whom_the_model_leaves_out_of_any_part_is_answered_alone_in_the_order_in_which_they_came() -> None:
+    names = [str(number) for number in range(70)]
+    noted, reported = answered_in_one_turn(names, at_edge=["2", "30", "50"])
+    assert reported == []
+    together = [name for name in names if name not in ("2", "30", "50")]
+    assert noted == [
+        *("33 recorded", *together[:33], "begin", "34 recorded", *together[33:]),
+        *("2 alone", "30 alone", "50 alone"),
+    ]
 
 
 def test_a_few_are_answered_in_one_piece() -> None:

@@ -1,9 +1,9 @@
 """What arrives in one turn of the loop is read together, and answered together.
 
 Between two calls of the kernel the interpreter finds its own code cold, so first everything is received, then
-everything is parsed, then the model is asked once for all usual requests, and the audit log waits for one sync. Nobody
-waits for company: a lone request is answered in the turn in which it came, and of many who come at the same time the
-first wait only while every look at the sockets brings more of them.
+everything is parsed, then the model is asked once for all usual requests, and the audit log waits for one sync; where
+there are many, once for each part of them. Nobody waits for company: a lone request is answered in the turn in which it
+came, and of several who come at the same time the first wait only while every look at the sockets brings more of them.
 """
 
 import asyncio
@@ -22,6 +22,9 @@ from bedside_runtime.serve.predicting import Loaded, Predictions, Reply
 
 _LOOKS: Final = 32
 """At most so often the sockets are looked at before a turn is taken, whoever still comes: some hundred microseconds."""
+
+_LONGEST: Final = 0.002
+"""Seconds after which no look begins any more: in one much may have to be received, or answers to others written."""
 
 _PART: Final = 32
 """About as many requests are answered at once: while their records go to the disk, the next ones are answered."""
@@ -48,6 +51,7 @@ class Turn:
         self._alone: deque[Exchange] = deque()
         self._comes = False
         self._looks = self._seen = 0
+        self._until = 0.0
 
     def read(self, reader: Reader) -> None:
         """Let ``reader`` parse what it holds."""
@@ -64,12 +68,13 @@ class Turn:
     def _soon(self) -> None:
         self._comes = True
         self._looks = self._seen = 0
+        self._until = time.monotonic() + _LONGEST
         asyncio.get_running_loop().call_soon(self._look)
 
     def _look(self) -> None:
         """Let the loop look at the sockets once more, unless only one came, or its last look brought nobody."""
         came = len(self._reading)
-        if came == self._seen or came == 1 or self._looks == _LOOKS:
+        if came == self._seen or came == 1 or self._looks == _LOOKS or time.monotonic() > self._until:
             self._take()
             return
         self._seen = came
