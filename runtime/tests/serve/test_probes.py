@@ -126,6 +126,39 @@ def test_a_model_that_changes_its_answers_fails_the_next_self_check(change: Any,
         assert served.stop() == 3
 
 
+def test_a_model_that_answers_otherwise_where_patients_are_answered_is_never_ready() -> None:
+    model = Switchable()
+    model.change = lambda value: value + 1e-6
+    with serving(lambda _stage, on_contract: on_contract(loaded().contract) or loaded(model)) as served:
+        assert becomes(served, "golden-mismatch")["/startupz"] == (503, "golden-mismatch")
+        assert "ready" not in {event["event"] for event in served.events()}
+        assert served.stop() == 3
+
+
+def test_a_model_that_hangs_where_patients_are_answered_is_never_ready() -> None:
+    model = Switchable()
+    model.gate.clear()
+    with serving(lambda _stage, on_contract: on_contract(loaded().contract) or loaded(model)) as served:
+        try:
+            assert becomes(served, "verifying")["/startupz"] == (503, "verifying")
+            assert served.post({"inputs": PATIENT})[0] == 503
+        finally:
+            model.gate.set()
+        assert becomes(served, "ready")["/startupz"] == (200, "started")
+
+
+def test_a_process_that_is_told_to_stop_during_its_first_self_check_never_becomes_ready() -> None:
+    model = Switchable()
+    model.gate.clear()
+    with serving(lambda _stage, on_contract: on_contract(loaded().contract) or loaded(model)) as served:
+        becomes(served, "verifying")
+        served.process.stop()
+        served.wait_for("draining")
+        model.gate.set()
+        assert served.wait_for("stopped")["exit_code"] == 0
+        assert {"ready", "load-failed", "failed"}.isdisjoint(event["event"] for event in served.events())
+
+
 def test_a_self_check_that_breaks_inside_the_library_fails_the_process() -> None:
     model = Switchable()
 

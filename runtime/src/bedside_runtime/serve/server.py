@@ -198,14 +198,15 @@ class Process:
             wall.limits = contract.serve
 
     async def _become_ready(self, loaded: loading.Loaded, recorder: Recorder) -> None:
-        if self._lifecycle.state is State.DRAINING:
-            return
         self._on_stage(State.VERIFYING)
         contract, asking = loaded.contract, self._asking(loaded)
         if self._predictions.tracing is not None:
             asking = TracedAsking(asking)
             recorder = TracedRecorder(recorder) if contract.audit is not None else recorder
         service = PredictionService(contract, loaded.digest, loaded.predictor, asking, loaded.cases, recorder)
+        await service.self_check()  # where patients will be answered, and before one is
+        if self._lifecycle.state is State.DRAINING:
+            return
         seconds = time.monotonic() - self._started
         decoders = compile_inputs(contract.inputs), CompiledDecoder(contract.inputs)
         release = plain.encoded_release(contract, loaded.digest)
@@ -225,10 +226,11 @@ class Process:
         return Inline(loaded.predictor, batching, self._metrics.batch)
 
     async def _self_checks(self, period: float) -> None:
-        while (service := self._lifecycle.service) is not None:
-            await service.self_check()
-            self._lifecycle.checked()
+        while self._lifecycle.service is not None:
             await asyncio.sleep(period)  # in which the service may have failed for another reason
+            if (service := self._lifecycle.service) is not None:
+                await service.self_check()
+                self._lifecycle.checked()
 
     async def _follow_readiness(self) -> None:
         """Have every change of readiness recorded, whatever it comes from."""
