@@ -356,8 +356,9 @@ class Audit(_Part, frozen=True, kw_only=True):
         payload: What is kept of the inputs: ``none``, ``hmac`` with a mounted key, or ``encrypted`` to a mounted
             public key.
         signed: Whether checkpoints must be signed, with a mounted key.
-        on_failure: What happens when the log takes no record: ``refuse`` answers nobody and ends the process,
-            ``answer-and-alarm`` answers unrecorded and says so in readiness and metrics.
+        on_failure: What happens when the log takes no record: ``refuse`` answers nobody, and ends the process
+            unless the disk hangs without an error; ``answer-and-alarm`` answers unrecorded and says so in readiness
+            and metrics.
         checkpoint_every: Most records between two checkpoints.
         checkpoint_seconds: Longest time between two checkpoints while there are records.
         heartbeat_seconds: Longest time without any record.

@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -55,6 +56,7 @@ def test_an_answer_is_recorded_with_who_what_and_how_long_and_without_its_inputs
     async def scenario(recorder: AuditRecorder) -> None:
         await asyncio.gather(*(recorder.record([entry(f"r-{number}")]) for number in range(20)))
         assert recorder.healthy
+        assert not recorder._awaited, "nothing is kept of those that were told"
         await recorder.close()
 
     run(disk, scenario)
@@ -128,6 +130,130 @@ def test_what_is_begun_with_becomes_durable_although_the_loop_has_more_to_do() -
 
     run(disk, scenario)
     assert judged(disk).verdict is Verdict.INTACT
+
+
+class Hanging(SimulatedDisk):
+    """Waits in every operation until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def operation(self, name: str) -> None:
+        assert self.goes_on.wait(60)
+        super().operation(name)
+
+    @property
+    def written(self) -> bytes:
+        return b"".join(self.files().values())
+
+
+async def stalled(recorder: AuditRecorder) -> None:
+    while recorder._log.state != "stalled":
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Hanging:
+    monkeypatch.setattr("bedside_runtime.audit.log.STALLED_AFTER", 0.1)
+    return Hanging()
+
+
+REFUSED = Refused(Caller("r-refused"), 422, "invalid-inputs", 15e-6)
+
+
+def test_a_disk_that_hangs_holds_nobody_up_and_loses_nothing_that_was_handed_in(hanging: Hanging) -> None:
+    async def scenario(recorder: AuditRecorder) -> None:
+        hanging.goes_on.clear()
+        under_way = recorder.record([entry("r-1")])
+        refused = asyncio.ensure_future(recorder.refused(REFUSED))
+        await stalled(recorder)
+        recorder.relieve()
+        with pytest.raises(AuditUnavailable, match="hangs"):
+            await under_way
+        await refused
+        with pytest.raises(AuditUnavailable, match="hangs"):
+            await recorder.record([entry("r-2")])
+        await recorder.refused(Refused(Caller("r-1"), 503, "audit-unavailable", 15e-6))
+        await recorder.changed("not-ready", "recorder-unavailable")
+        assert (recorder.healthy, recorder.detail, recorder.unrecorded) == (False, "stalled", 0)
+        hanging.goes_on.set()
+        while not recorder.healthy:
+            await asyncio.sleep(0.01)
+        recorder.relieve()
+        await recorder.record([entry("r-3")])
+        await recorder.close()
+
+    run(hanging, scenario)
+    assert judged(hanging).verdict is Verdict.INTACT
+    for part in (b'"r-refused"', b'"code":"audit-unavailable"', b'"event":"not-ready"', b'"request":"r-3"'):
+        assert hanging.written.count(part) == 1
+    assert hanging.written.count(b'"request":"r-1"') == 2, "what was answered, and that nobody was told"
+    assert b'"request":"r-2"' not in hanging.written
+
+
+def test_a_disk_that_is_slow_is_waited_for(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bedside_runtime.audit.log.STALLED_AFTER", 60.0)
+
+    async def scenario(recorder: AuditRecorder) -> None:
+        hanging.goes_on.clear()
+        under_way = asyncio.ensure_future(recorder.record([entry("r-1")]))
+        refused = asyncio.ensure_future(recorder.refused(REFUSED))
+        await asyncio.sleep(0.2)
+        recorder.relieve()
+        await asyncio.sleep(0.1)
+        assert not under_way.done()
+        assert not refused.done()
+        hanging.goes_on.set()
+        await under_way
+        await refused
+        await recorder.close()
+
+    run(hanging, scenario)
+
+
+def test_what_waits_for_a_disk_that_hangs_has_a_bound(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bedside_runtime.audit.recorder._MOST_UNAWAITED", 2)
+
+    async def scenario(recorder: AuditRecorder) -> None:
+        hanging.goes_on.clear()
+        await recorder.refused(Refused(Caller("r-1"), 503, "overloaded", 15e-6, at_once=True))
+        await stalled(recorder)
+        await recorder.refused(REFUSED)
+        one_more = asyncio.ensure_future(recorder.refused(REFUSED))
+        await asyncio.sleep(0.1)
+        recorder.relieve()
+        await asyncio.sleep(0.1)
+        assert not one_more.done()
+        hanging.goes_on.set()
+        await one_more
+        await recorder.refused(Refused(Caller("r-2"), 503, "overloaded", 15e-6, at_once=True))
+        await recorder.close()
+
+    run(hanging, scenario)
+    assert hanging.written.count(b'"kind":"refusal"') == 4
+
+
+def test_with_answer_and_alarm_a_disk_that_hangs_is_alarm_and_patients_are_answered(hanging: Hanging) -> None:
+    async def scenario(recorder: AuditRecorder) -> None:
+        hanging.goes_on.clear()
+        under_way = asyncio.ensure_future(recorder.record([entry("r-1")]))  # type: ignore[arg-type]
+        await stalled(recorder)
+        recorder.relieve()
+        await under_way
+        await recorder.record([entry("r-2"), entry("r-3")])
+        assert (recorder.healthy, recorder.detail, recorder.unrecorded) == (True, "answering-unrecorded", 3)
+        hanging.goes_on.set()
+        while recorder.alarm:
+            await asyncio.sleep(0.01)
+        await recorder.record([entry("r-4")])
+        await recorder.close()
+        assert (recorder.detail, recorder.unrecorded) == ("closed", 3)
+
+    run(hanging, scenario, "answer-and-alarm")
+    assert judged(hanging).verdict is Verdict.INTACT
+    assert b'"r-2"' not in hanging.written
 
 
 def test_refusals_and_changes_are_recorded() -> None:

@@ -255,24 +255,52 @@ def test_every_change_of_readiness_is_in_the_log_whatever_it_comes_from(tmp_path
     assert verdict(tmp_path).verdict is Verdict.INTACT
 
 
-def test_a_disk_that_hangs_is_not_ready_and_whoever_waits_is_answered_once_it_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handed_in: list[int]
-) -> None:
-    monkeypatch.setattr("bedside_runtime.audit.log.STALLED_AFTER", 0.2)
+def test_a_disk_that_hangs_is_not_ready_and_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bedside_runtime.audit.log.STALLED_AFTER", 0.5)
     syncs = Syncs(monkeypatch)
-    with serving(audited()) as served, dialled(served, 60) as asking:
-        handed_in.clear()
+    with serving(audited()) as served, dialled(served, 60) as asking, dialled(served, 60) as wrong:
         syncs.hold_the_next()
         asking.sendall(REQUEST)
-        wait_until(lambda: served.get("/readyz")[0] == 503)
-        wait_until(lambda: sum(handed_in) == 2)  # the answer, and that the process is not ready
+        assert syncs.holds.wait(60)
+        wrong.sendall(request(b"Connection: close", body=b"{"))
+        told = rest(asking)
+        assert statuses(told) == [503]
+        assert b'"code":"audit-unavailable"' in told
+        assert b"retry-after" in told.lower()
+        assert statuses(rest(wrong)) == [400]
+        assert served.post({"inputs": PATIENT})[1]["code"] == "audit-unavailable"
         _, said = served.get("/readyz")
         assert (said["reason"], said["audit"]) == ("recorder-unavailable", "stalled")
         assert served.get("/livez")[0] == 200
         syncs.goes_on.set()
-        assert statuses(rest(asking)) == [200]
         wait_until(lambda: served.get("/readyz")[0] == 200)
+        assert served.post({"inputs": PATIENT})[0] == 200
     assert ("not-ready", "recorder-unavailable") in changes(tmp_path)
+    assert verdict(tmp_path).verdict is Verdict.INTACT
+    asked = [(item["kind"], item.get("code"), item["request"]) for item in records(tmp_path) if "request" in item]
+    (kind, _, first), *others = asked
+    assert kind == "prediction"
+    assert ("refusal", "audit-unavailable", first) in others, "it was recorded, and nobody was told"
+    assert sorted(code for _, code, _ in others if code) == ["audit-unavailable", "audit-unavailable", "bad-json"]
+    assert [kind for kind, _, _ in others].count("prediction") == 1
+
+
+def test_with_answer_and_alarm_a_disk_that_hangs_is_seen_and_patients_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bedside_runtime.audit.log.STALLED_AFTER", 0.5)
+    syncs = Syncs(monkeypatch)
+    with serving(audited(on_failure="answer-and-alarm")) as served:
+        syncs.hold_the_next()
+        assert [served.post({"inputs": PATIENT})[0] for _ in range(3)] == [200, 200, 200]
+        status, body = served.get("/readyz")
+        assert (status, body["audit"]) == (200, "answering-unrecorded")
+        _, _, metrics = served.request("GET", "/metrics", admin=True)
+        assert b"bedside_audit_unrecorded_answers_total 3.0" in metrics
+        assert b"bedside_audit_ok 0.0" in metrics
+        syncs.goes_on.set()
+        wait_until(lambda: served.get("/readyz")[1]["audit"] == "open")
+        assert served.stop() == 0
     assert verdict(tmp_path).verdict is Verdict.INTACT
 
 

@@ -23,7 +23,7 @@ _LARGEST_GROUP: Final = 1_024
 """As many entries make a group, whatever still waits; a bound on how long the first of them waits."""
 
 STALLED_AFTER: Final = 5.0
-"""Seconds that the disk may take for one group. Nothing has failed then, but nobody gets an answer either."""
+"""Seconds that the disk may take for one group. Nothing has failed then, but nobody should wait for it any longer."""
 
 
 class AuditLog(Generic[Ticket]):
@@ -72,9 +72,14 @@ class AuditLog(Generic[Ticket]):
             return "failed"
         if self._closing:
             return "closed"
-        if time.monotonic() - self._began > STALLED_AFTER:
+        if self.stalled:
             return "stalled"
         return "space-low" if self._writer.space_is_low else "open"
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the disk hangs; what is handed in becomes durable once it goes on."""
+        return time.monotonic() - self._began > STALLED_AFTER
 
     @property
     def failure(self) -> str | None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from bedside_runtime.audit.chain import MAX_BODY
 from bedside_runtime.audit.log import AuditLog
@@ -18,7 +18,9 @@ from bedside_runtime.service import Refused
 
 OnFailure: TypeAlias = Literal["refuse", "answer-and-alarm"]
 _MOST_UNAWAITED = 4_096
-"""Refusals on their way to the disk whose callers were answered already; one more waits for its record."""
+"""Records on their way to the disk that nobody waits for; one more is waited for."""
+
+_HANGS: Final = "the disk of the audit log hangs"
 
 _Waiting: TypeAlias = "asyncio.Future[None]"
 
@@ -26,8 +28,8 @@ _Waiting: TypeAlias = "asyncio.Future[None]"
 class AuditRecorder:
     """Records every answer before it leaves. Made, used and closed on one event loop.
 
-    With ``on_failure = "answer-and-alarm"`` answers leave unrecorded after the log has latched: `unrecorded`
-    counts them, and `alarm` stands in readiness and metrics.
+    With ``on_failure = "answer-and-alarm"`` answers leave unrecorded after the log has latched, and while its disk
+    hangs: `unrecorded` counts them, and `alarm` stands in readiness and metrics.
     """
 
     def __init__(self, writer: Writer, keeper: Keeper, on_failure: OnFailure, on_latch: Callable[[str], None]) -> None:
@@ -39,6 +41,7 @@ class AuditRecorder:
         self.unrecorded = 0
         self._unawaited = 0
         self._gathered: list[tuple[Sequence[Entry], _Waiting]] = []
+        self._awaited: set[_Waiting] = set()  # those that somebody waits for
 
     def open(self) -> None:
         """Open the log; blocking.
@@ -56,7 +59,7 @@ class AuditRecorder:
     @property
     def alarm(self) -> bool:
         """Whether answers leave without a record, because the author chose so."""
-        return self._answers_anyway and self._log.state == "failed"
+        return self._answers_anyway and self._log.state in ("failed", "stalled")
 
     @property
     def detail(self) -> str:
@@ -71,16 +74,37 @@ class AuditRecorder:
     def record(self, entries: Iterable[Answered]) -> Awaitable[None]:
         """Return what ends once all of ``entries`` are durable.
 
-        It raises AuditUnavailable when some never will be; nobody of them may be answered then.
+        It raises AuditUnavailable when some never will be, or the disk hangs; nobody of them may be answered then.
 
         Raises:
             RecordTooLarge: One does not fit into one record; none of them is recorded.
         """
-        made = self._keeper.entries([_asked(entry) for entry in entries])
+        asked = [_asked(entry) for entry in entries]
+        waiting = self._nothing_taken() if self._log.stalled else self._taken(asked)
+        return self._anyway(waiting, len(asked)) if self._answers_anyway else waiting
+
+    def _taken(self, asked: Sequence[Asked]) -> _Waiting:
+        made = self._keeper.entries(asked)
         if any(isinstance(entry, bytes) and len(entry) > MAX_BODY for entry in made):
             raise RecordTooLarge("the answer does not fit into one record")
         waiting = self._hand_in(made)
-        return self._anyway(waiting, len(made)) if self._answers_anyway else waiting
+        self._awaited.add(waiting)
+        return waiting
+
+    def _nothing_taken(self) -> _Waiting:
+        """Take nothing behind a disk that hangs: what waited for it would have no bound."""
+        waiting: _Waiting = self._loop.create_future()
+        waiting.set_exception(AuditUnavailable(_HANGS))
+        return waiting
+
+    def relieve(self) -> None:
+        """Tell whoever waits for a disk that hangs; to be called now and then.
+
+        What was handed in becomes durable all the same once the disk goes on, with a refusal of the same request
+        behind it.
+        """
+        if self._log.stalled:
+            self._resolve(list(self._awaited), AuditUnavailable(_HANGS))
 
     def begin(self) -> None:
         """Wake the log, and let it have the interpreter until the disk is at work; it takes nothing more than that.
@@ -92,11 +116,11 @@ class AuditRecorder:
         time.sleep(0)
 
     async def _anyway(self, waiting: _Waiting, answers: int) -> None:
-        """Count answers that leave unrecorded after the log has latched."""
+        """Count answers that leave without their record: the log has latched, or its disk hangs."""
         try:
             await waiting
         except AuditUnavailable:
-            if not self.alarm:
+            if self._log.state == "closed":
                 raise
             self.unrecorded += answers
 
@@ -104,25 +128,28 @@ class AuditRecorder:
         """Return once ``refused`` is durable, or once it is known that it never will be.
 
         No prediction leaves with a refusal; that the log has latched is said by readiness. One that must leave
-        at once does not wait for the disk, as long as not too many are under way.
+        at once, or that the disk would hold up, does not wait for it, as long as not too many are on their way.
         """
         caller = refused.caller
         micros = round(refused.seconds * 1e6)
         body = Refusal(caller.request, caller.identity, refused.status, refused.code, micros)
-        if refused.at_once and self._unawaited < _MOST_UNAWAITED:
-            self._unawaited += 1
-            self._hand_in([encode(body)]).add_done_callback(self._written)
-            return
-        await self._note(body)
+        await self._note(body, at_once=refused.at_once)
 
     async def changed(self, event: Event, reason: str | None = None) -> None:
         """Record a change of the process; what every heartbeat says about readiness follows it."""
         self._log.ready = event == "ready"
-        await self._note(Lifecycle(event, reason))
+        await self._note(Lifecycle(event, reason), at_once=False)
 
-    async def _note(self, body: Refusal | Lifecycle) -> None:
+    async def _note(self, body: Refusal | Lifecycle, *, at_once: bool) -> None:
+        written, hangs = self._hand_in([encode(body)]), self._log.stalled
+        if (at_once or hangs) and self._unawaited < _MOST_UNAWAITED:
+            self._unawaited += 1
+            written.add_done_callback(self._written)
+            return
+        if not hangs:  # else it is one too many, and waits for the disk in any case
+            self._awaited.add(written)
         with contextlib.suppress(AuditUnavailable):
-            await self._hand_in([encode(body)])
+            await written
 
     async def close(self) -> None:
         """Write what waits, end the segment with a checkpoint.
@@ -147,14 +174,24 @@ class AuditRecorder:
             if gathered:
                 self._log.submit(gathered)
         except AuditUnavailable as error:
-            _resolve([waiting for _, waiting in gathered], error)
+            self._resolve([waiting for _, waiting in gathered], error)
 
     def _written(self, waiting: _Waiting) -> None:
         self._unawaited -= 1
         waiting.exception()  # that the log has latched is said elsewhere
 
     def _deliver(self, waiting: Sequence[_Waiting], error: AuditUnavailable | None) -> None:
-        self._loop.call_soon_threadsafe(_resolve, waiting, error)
+        self._loop.call_soon_threadsafe(self._resolve, waiting, error)
+
+    def _resolve(self, waiting: Sequence[_Waiting], error: AuditUnavailable | None) -> None:
+        self._awaited.difference_update(waiting)
+        for future in waiting:
+            if future.done():  # its caller went away, or was told that the disk hangs
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
 
     def _latched(self, reason: str) -> None:
         self._loop.call_soon_threadsafe(self._on_latch, reason)
@@ -164,13 +201,3 @@ def _asked(entry: Answered) -> Asked:
     caller = entry.caller
     micros = round(entry.seconds * 1e6)
     return Asked(caller.request, caller.identity, micros, entry.batch, entry.predictions, entry.rows)
-
-
-def _resolve(waiting: Sequence[_Waiting], error: AuditUnavailable | None) -> None:
-    for future in waiting:
-        if future.done():  # its caller went away
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)

@@ -75,6 +75,11 @@ class Auditing:
         else:
             await self.changed("not-ready", readiness.reason)
 
+    def relieve(self) -> None:
+        """Tell whoever waits for a disk that hangs; to be called now and then."""
+        if self._recorder is not None:
+            self._recorder.relieve()
+
     async def close(self) -> bool:
         """Write what waits, end the segment with a checkpoint. Returns whether all of it is durable."""
         if self._recorder is None:

@@ -104,6 +104,7 @@ class Process:
         beside = [
             asyncio.create_task(_sweep(servers)),
             asyncio.create_task(self._follow_readiness()),
+            asyncio.create_task(self._relieve()),
             asyncio.create_task(self._guard.watch(self._log, lambda: _end_outdated(servers[0]))),
             asyncio.create_task(self._load_and_check(stop)),  # 2
         ]
@@ -238,6 +239,12 @@ class Process:
             await asyncio.sleep(SWEEP_SECONDS)
             if self._lifecycle.state is State.READY:
                 await self._auditing.follow(self._lifecycle.readiness())
+
+    async def _relieve(self) -> None:
+        """Let nobody wait for a disk that hangs. Beside `_follow_readiness`, whose record waits for it."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._auditing.relieve()
 
     def _fail(self, code: str, exit_code: int) -> None:
         self._lifecycle.fail(code)
