@@ -21,7 +21,7 @@ import msgspec
 import pytest
 from served import PATIENT, QUICK, Served, loaded, serving
 from uvicorn.server import ServerState
-from wire import dialled, rest, said, statuses
+from wire import arrived, dialled, rest, said, statuses
 
 from bedside_runtime.audit import opening
 from bedside_runtime.audit.reading import judge, paths
@@ -116,6 +116,7 @@ def together(server: Served, requests: Sequence[bytes]) -> list[bytes]:
         with server.busy():
             for connection, sent in zip(connections, requests, strict=True):
                 connection.sendall(sent[-1:])
+            arrived(connections)
         for connection in connections:
             connection.shutdown(1)
         return [rest(connection) for connection in connections]
@@ -759,7 +760,7 @@ class Held(Quick):
     def at_once(self, rows: Sequence[Row]) -> Sequence[Scalar | None]:
         if rows[0][0] == HELD:
             self.busy.set()
-            self.go.wait(20)
+            self.go.wait(60)
         return super().at_once(rows)
 
 
@@ -775,9 +776,10 @@ def arriving(recorder: Recorder, requests: Sequence[bytes]) -> Iterator[list[soc
             connection.sendall(request(b"{"))
             assert statuses(connection.recv(65_536)) == [400]
         first.sendall(request(patient(age=HELD)))
-        model.busy.wait(20)
+        assert model.busy.wait(60)
         for connection, sent in zip(others, requests, strict=True):
             connection.sendall(sent)
+        arrived(others)
         model.go.set()
         yield others
 
@@ -785,7 +787,7 @@ def arriving(recorder: Recorder, requests: Sequence[bytes]) -> Iterator[list[soc
 def test_one_request_more_than_allowed_is_refused_before_the_others_are_durable() -> None:
     recorder = Slowly()
     with arriving(recorder, [request(patient())] * 6) as connections:
-        refused = select.select(connections, [], [], 20)[0]
+        refused = select.select(connections, [], [], 60)[0]
         assert refused
         assert b'"overloaded"' in refused[0].recv(65_536)
         assert [len(group) for group in recorder.groups] == [1, 3]

@@ -1,9 +1,12 @@
 """Bytes to a server and bytes back, for tests of what no HTTP client would send."""
 
 import contextlib
+import fcntl
 import socket
+import struct
+import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from served import Served
 
@@ -12,6 +15,15 @@ from served import Served
 def dialled(server: Served, timeout: float = 10) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", server.port), timeout) as connection:
         yield connection
+
+
+def arrived(connections: Iterable[socket.socket]) -> None:
+    """Wait until all that was sent lies on the server's side: a busy kernel takes its time over loopback too."""
+    deadline = time.monotonic() + 60
+    for connection in connections:
+        while struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
 
 
 def rest(connection: socket.socket) -> bytes:
