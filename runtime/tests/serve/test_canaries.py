@@ -278,7 +278,7 @@ def too_late_and_too_many(witness: Witness) -> None:
     model = Switchable()
     with serving(audited(model, max_in_flight=1)) as server:
         model.gate.clear()
-        witness.post(server, "/predict", predict(GOOD), {"x-request-deadline-ms": "200"})
+        witness.post(server, "/predict", predict(GOOD), {"x-request-deadline-ms": "1500"})
         witness.post(server, "/predict", predict(GOOD), {})
         model.gate.set()
         witness.ended(server)
@@ -286,7 +286,7 @@ def too_late_and_too_many(witness: Witness) -> None:
 
 def too_slow(witness: Witness) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\ncontent-type: application/json\r\nx-patient: " + CANARY.encode()
-    with serving(audited(header_seconds=0.3, body_seconds=0.6)) as server:
+    with serving(audited(header_seconds=1.0, body_seconds=1.5)) as server:
         witness.heard(server, said(server, head, end=False))
         witness.heard(server, said(server, head + b"\r\ncontent-length: 99\r\n\r\n" + predict(GOOD)[:90], end=False))
         witness.ended(server)

@@ -236,10 +236,10 @@ def test_what_is_no_http_gets_a_problem_document(server: Served) -> None:
 )
 def test_what_came_before_a_request_that_is_refused_is_answered_first(bad: bytes) -> None:
     model = Switchable()
-    with limited(model, header_seconds=0.5) as server, dialled(server) as connection:
+    with limited(model, header_seconds=1.0) as server, dialled(server) as connection:
         model.gate.clear()
         connection.sendall(WHOLE + WHOLE + bad)
-        time.sleep(1)  # longer than a head may take: it is the model that takes its time
+        time.sleep(2)  # longer than a head may take: it is the model that takes its time
         model.gate.set()
         assert statuses(rest(connection)) == [200, 200]
 
@@ -378,7 +378,7 @@ def test_a_chunked_body_that_grows_too_large_is_refused(server: Served) -> None:
     ],
 )
 def test_a_client_that_takes_its_time_is_told_so_and_left(sent: bytes, reason: str) -> None:
-    with limited(header_seconds=0.3, body_seconds=0.6) as server:
+    with limited(header_seconds=1.0, body_seconds=1.5) as server:
         started = time.monotonic()
         received = said(server, sent, end=False)
         assert time.monotonic() - started < 5
@@ -398,9 +398,9 @@ def test_a_client_that_trickles_is_not_given_more_time() -> None:
         assert statuses(rest(connection)) in ([408], [])
 
 
-@pytest.mark.parametrize("sent", [b"", PROBE])
-def test_a_silent_connection_is_closed(sent: bytes) -> None:
-    with limited(header_seconds=0.3, idle_seconds=0.3) as server:
+@pytest.mark.parametrize(("sent", "limits"), [(b"", {"header_seconds": 0.3}), (PROBE, {"idle_seconds": 0.3})])
+def test_a_silent_connection_is_closed(sent: bytes, limits: dict[str, float]) -> None:
+    with limited(**limits) as server:
         started = time.monotonic()
         assert len(statuses(said(server, sent, end=False))) == bool(sent)
         assert time.monotonic() - started < 3
@@ -409,12 +409,12 @@ def test_a_silent_connection_is_closed(sent: bytes) -> None:
 def test_waiting_for_a_slow_prediction_is_not_idling() -> None:
     model = Switchable()
     with (
-        limited(model, header_seconds=0.2, body_seconds=0.2, idle_seconds=0.2) as server,
+        limited(model, header_seconds=1.0, body_seconds=1.0, idle_seconds=1.0) as server,
         dialled(server) as connection,
     ):
         model.gate.clear()
         connection.sendall(WHOLE)
-        time.sleep(1.0)
+        time.sleep(2.0)  # longer than each of them
         model.gate.set()
         assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
@@ -459,16 +459,17 @@ def test_one_connection_more_than_allowed_is_refused_and_says_when_to_come_back(
     with limited(max_connections=3) as server, contextlib.ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(dialled(server)).sendall(PROBE)
-        time.sleep(0.2)
         received = said(server, end=False)
         assert statuses(received) == [503]
         assert b"retry-after: " in received
 
 
 def asking(server: Served, answers: list[tuple[int, Any]], **headers: str) -> threading.Thread:
+    """Ask on a thread, and return once it waits for the model."""
+    before = server.in_flight
     thread = threading.Thread(target=lambda: answers.append(server.post({"inputs": PATIENT}, **headers)))
     thread.start()
-    time.sleep(0.15)
+    server.until(lambda: server.in_flight > before)
     return thread
 
 
@@ -478,14 +479,13 @@ def test_one_request_more_than_allowed_is_refused_at_once_while_probes_answer() 
     with limited(model, max_in_flight=2, self_check_seconds=60) as server:
         model.gate.clear()
         threads = [asking(server, answers) for _ in range(2)]
-        started = time.monotonic()
         status, headers, body = server.request("POST", "/predict", BODY, {"content-type": "application/json"})
         assert (status, json.loads(body)["code"], headers["retry-after"]) == (503, "overloaded", "5")
         assert server.get("/livez")[0] == server.get("/readyz")[0] == 200
-        assert time.monotonic() - started < 1
+        assert (server.in_flight, answers) == (2, []), "nobody waited for those whom the model has"
         model.gate.set()
         for thread in threads:
-            thread.join(5)
+            thread.join(60)
         assert [status for status, _ in answers] == [200, 200]
         assert server.post({"inputs": PATIENT})[0] == 200
 
@@ -494,11 +494,12 @@ def test_a_deadline_is_kept_and_a_prediction_that_outlasts_it_keeps_its_slot() -
     model = Switchable()
     with limited(model, max_in_flight=1, self_check_seconds=60) as server:
         model.gate.clear()
-        status, problem = server.post({"inputs": PATIENT}, **{"x-request-deadline-ms": "100"})
+        # begun within its deadline, on a busy machine too
+        status, problem = server.post({"inputs": PATIENT}, **{"x-request-deadline-ms": "1500"})
         assert (status, problem["code"]) == (504, "deadline-exceeded")
         assert server.post({"inputs": PATIENT})[1]["code"] == "overloaded"
         model.gate.set()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and server.post({"inputs": PATIENT})[0] != 200:
             time.sleep(0.02)
         assert server.post({"inputs": PATIENT})[0] == 200
@@ -528,10 +529,9 @@ def test_while_draining_every_answer_ends_its_connection() -> None:
     with limited(drain_seconds=2.0) as server, dialled(server) as connection:
         connection.sendall(WHOLE)
         assert b"connection: close" not in connection.recv(4_096)
-        server.process.stop()
-        server.wait_for("draining")
-        connection.sendall(WHOLE)
-        received = rest(connection)
-        assert statuses(received) == [200]
-        assert b"connection: close" in received
-        assert b"connection: close" in said(server, PROBE, end=False)
+        with server.draining():
+            connection.sendall(WHOLE)
+            received = rest(connection)
+            assert statuses(received) == [200]
+            assert b"connection: close" in received
+            assert b"connection: close" in said(server, PROBE, end=False)
