@@ -1,8 +1,9 @@
 """A serving process around the small test model, for tests with real signals: ``child.py SETTINGS-JSON``.
 
 Settings: ``serve`` (changes to the contract's settings), ``audit`` (settings of the log), ``load_seconds``,
-``predict_seconds``, ``fail``, ``fail_where`` (a file: while it is there, loading fails), ``port``. With
-``serve.workers`` above 1 it starts itself as each of them.
+``predict_seconds``, ``fail``, ``port``; and files: while ``loads_where`` is there, loading takes; while ``holds_where``
+is there, so does a slow prediction; while ``fail_where`` is there, loading fails. With ``serve.workers`` above 1 it
+starts itself as each of them.
 """
 
 import json
@@ -31,12 +32,18 @@ ASKED = json.loads(sys.argv[1])
 SETTINGS = msgspec.convert({"drain_seconds": 0.0, "openapi": True, **ASKED.get("serve", {})}, type(QUICK))
 
 
+def while_there(name: str) -> None:
+    while Path(ASKED.get(name, "/nowhere")).exists():
+        time.sleep(0.01)
+
+
 class Slow(Logistic):
     """Takes its time with a patient of 99 years, as no golden case is."""
 
     def predict(self, rows: Sequence[Row]) -> Sequence[Scalar]:
         if any(row[0] == 99 for row in rows):
             time.sleep(ASKED.get("predict_seconds", 0.0))
+            while_there("holds_where")
         return super().predict(rows)
 
 
@@ -48,6 +55,7 @@ def load(on_stage: server.OnStage, on_contract: server.OnContract) -> Loaded:
         )
     on_contract(given.contract)
     time.sleep(ASKED.get("load_seconds", 0.0))
+    while_there("loads_where")
     on_stage("verifying")
     if ASKED.get("fail") or Path(ASKED.get("fail_where", "/nowhere")).exists():
         raise GoldenMismatch("Jane Canary")

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +44,40 @@ class Running:
         self, method: str = "GET", path: str = "/readyz", body: str | None = None, *, admin: bool = False
     ) -> tuple[int, Any]:
         port = self.wait_for("listening")["admin_port" if admin else "port"]
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         with contextlib.closing(connection):
             connection.request(method, path, body, {"content-type": "application/json"})
             response = connection.getresponse()
             return response.status, json.loads(response.read())
 
+    def metric(self, name: str) -> float:
+        connection = http.client.HTTPConnection("127.0.0.1", self.wait_for("listening")["admin_port"], timeout=60)
+        with contextlib.closing(connection):
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
+
     def ask_slowly(self) -> tuple[threading.Thread, list[tuple[int, Any]]]:
+        """Ask on a thread, and return once the request is in flight."""
+        before = self.metric("bedside_requests_in_flight")
         answers: list[tuple[int, Any]] = []
         thread = threading.Thread(target=lambda: answers.append(self.ask("POST", "/predict", SLOW)))
         thread.start()
-        time.sleep(0.3)
+        until(lambda: self.metric("bedside_requests_in_flight") > before)
         return thread, answers
+
+
+def until(condition: Callable[[], bool], seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def made(path: Path) -> Path:
+    """A file that has a child wait while it is there."""
+    path.touch()
+    return path
 
 
 @contextlib.contextmanager
@@ -69,37 +91,40 @@ def running(tmp_path: Path, **asked: Any) -> Iterator[Running]:
 
 
 def test_sigterm_finishes_what_is_in_flight_and_exits_0(tmp_path: Path) -> None:
-    with running(tmp_path, predict_seconds=1.5) as process:
+    held = made(tmp_path / "held")
+    with running(tmp_path, holds_where=str(held), serve={"shutdown_seconds": 60.0}) as process:
         process.wait_for("ready")
         thread, answers = process.ask_slowly()
         process.signal()
-        assert process.child.wait(10) == 0
-        thread.join(5)
+        process.wait_for("draining")
+        held.unlink()
+        assert process.child.wait(50) == 0
+        thread.join(60)
         assert answers[0][0] == 200
         with pytest.raises(ConnectionRefusedError):
             process.ask()
 
 
 def test_a_prediction_that_outlasts_the_grace_does_not_hold_the_process(tmp_path: Path) -> None:
-    with running(tmp_path, predict_seconds=30.0, serve={"shutdown_seconds": 1.0}) as process:
+    with running(tmp_path, predict_seconds=60.0, serve={"shutdown_seconds": 1.0}) as process:
         process.wait_for("ready")
         thread, answers = process.ask_slowly()
         started = time.monotonic()
         process.signal()
         assert process.child.wait(10) == 0
         assert time.monotonic() - started < 8
-        thread.join(5)
+        thread.join(60)
         assert [(status, problem["reason"]) for status, problem in answers] == [(503, "draining")]
 
 
 def test_while_draining_it_answers_and_says_that_it_is_not_ready(tmp_path: Path) -> None:
-    with running(tmp_path, serve={"drain_seconds": 2.0}) as process:
+    with running(tmp_path, serve={"drain_seconds": 5.0}) as process:
         process.wait_for("ready")
         process.signal()
         process.wait_for("draining")
         assert process.ask()[1]["reason"] == "draining"
         assert process.ask("POST", "/predict", json.dumps({"inputs": PATIENT}))[0] == 200
-        assert process.child.wait(10) == 0
+        assert process.child.wait(60) == 0
 
 
 def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
@@ -115,9 +140,9 @@ def test_a_second_sigterm_does_not_wait_for_a_prediction(tmp_path: Path) -> None
     with running(tmp_path, predict_seconds=60.0, serve={"shutdown_seconds": 60.0}) as process:
         process.wait_for("ready")
         with socket.create_connection(("127.0.0.1", process.wait_for("listening")["port"]), timeout=10) as asking:
-            head = f"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(SLOW)}\r\n\r\n"
-            asking.sendall((head + SLOW).encode())
-            time.sleep(0.3)
+            fields = f"Host: h\r\nContent-Type: application/json\r\nContent-Length: {len(SLOW)}"
+            asking.sendall(f"POST /predict HTTP/1.1\r\n{fields}\r\n\r\n{SLOW}".encode())
+            until(lambda: process.metric("bedside_requests_in_flight") > 0)
             process.signal()
             process.wait_for("draining")
             process.signal()
@@ -125,19 +150,29 @@ def test_a_second_sigterm_does_not_wait_for_a_prediction(tmp_path: Path) -> None
 
 
 def test_connections_are_refused_after_the_lag_while_a_prediction_is_still_in_flight(tmp_path: Path) -> None:
-    with running(tmp_path, predict_seconds=3.0, serve={"drain_seconds": 0.3}) as process:
+    held = made(tmp_path / "held")
+    with running(tmp_path, holds_where=str(held), serve={"drain_seconds": 3.0, "shutdown_seconds": 60.0}) as process:
         process.wait_for("ready")
         thread, answers = process.ask_slowly()
         process.signal()
         process.wait_for("draining")
         assert process.ask()[0] == 503
-        time.sleep(1.0)
-        with pytest.raises(ConnectionRefusedError):
-            process.ask()
+        until(lambda: is_refused(process))
         assert answers == []
-        thread.join(10)
+        held.unlink()
+        thread.join(60)
         assert answers[0][0] == 200
-        assert process.child.wait(10) == 0
+        assert process.child.wait(60) == 0
+
+
+def is_refused(process: Running) -> bool:
+    try:
+        process.ask()
+    except ConnectionRefusedError:
+        return True
+    except (ConnectionError, http.client.HTTPException):  # it had knocked already
+        pass
+    return False
 
 
 def test_sigterm_while_loading_does_not_wait_for_the_load(tmp_path: Path) -> None:
@@ -151,7 +186,7 @@ def test_sigterm_while_loading_does_not_wait_for_the_load(tmp_path: Path) -> Non
 def test_a_failed_load_exits_non_zero_after_its_grace_and_says_only_its_code(tmp_path: Path) -> None:
     with running(tmp_path, fail=True, serve={"failed_exit_seconds": 0.5}) as process:
         assert process.wait_for("failed")["reason"] == "golden-mismatch"
-        assert process.child.wait(10) == 3
+        assert process.child.wait(60) == 3
     assert "Canary" not in (tmp_path / "log").read_text()
 
 
@@ -166,7 +201,7 @@ def test_a_port_that_is_taken_is_a_clear_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with running(tmp_path, port=port) as process:
-            assert process.child.wait(10) == 4
+            assert process.child.wait(60) == 4
     assert f"port {port} on 127.0.0.1 cannot be listened on" in (tmp_path / "log").read_text()
 
 
@@ -176,20 +211,22 @@ def test_the_command_names_the_port_that_is_taken_and_a_remedy(tmp_path: Path, o
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "bedside_runtime", "serve", str(tmp_path), option, port, other, "0"]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 4
     assert f"port {port} on 127.0.0.1 cannot be listened on: Address already in use\nremedy: " in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_probes_answer_while_a_prediction_blocks(tmp_path: Path) -> None:
-    with running(tmp_path, predict_seconds=2.0) as process:
+    held = made(tmp_path / "held")
+    with running(tmp_path, holds_where=str(held)) as process:
         process.wait_for("ready")
         thread, answers = process.ask_slowly()
         assert process.ask("GET", "/livez")[0] == 200
         assert process.ask("GET", "/readyz")[0] == 200
         assert answers == []
-        thread.join(10)
+        held.unlink()
+        thread.join(60)
         assert answers[0][0] == 200
 
 

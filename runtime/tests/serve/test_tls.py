@@ -4,12 +4,10 @@ import contextlib
 import http.client
 import ipaddress
 import json
-import os
 import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +25,8 @@ from bypasses import BODY, Noticing, request
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from served import ENGINES, QUICK, Served, Switchable, loaded, serving
+from test_processes import running
+from test_workers import all_ready
 from wire import statuses
 
 from bedside_runtime import apikeys
@@ -86,7 +86,7 @@ class Place:
         with contextlib.suppress(OSError), self.dialled(server, client) as spoken:
             for part in parts:
                 spoken.sendall(part)
-            spoken.settimeout(2)
+            spoken.settimeout(20)
             while chunk := spoken.recv(65_536):
                 received += chunk
         return statuses(received)
@@ -392,6 +392,7 @@ def test_an_authority_that_is_taken_out_is_believed_no_more_not_even_on_open_con
         assert idle.recv(65_536).startswith(b"HTTP/1.1 200 ")
         model.gate.clear()
         busy.sendall(request() + request())
+        served.until(lambda: served.in_flight == 1)
         mount(place.keys, place.servers.server(), other)
         served.wait_for("keys-replaced", source="tls")
         idle.settimeout(10)
@@ -422,36 +423,21 @@ def test_a_list_that_is_none_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_process_as_it_is_started_speaks_tls_with_one_worker_and_with_several(
-    place: Place, tmp_path: Path, workers: int
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    asked = json.dumps({"serve": {"tls": {}, "auth": {"methods": ["mtls"]}, "workers": workers}})
-    child, log = Path(__file__).parent / "child.py", tmp_path / "log"
-    environment = {**os.environ, "BEDSIDE_AUTH_KEYS": str(place.keys), "BEDSIDE_TLS_KEYS": str(place.keys)}
-    with log.open("w") as stderr:
-        process = subprocess.Popen([sys.executable, str(child), asked], stderr=stderr, env=environment)
-    try:
-        port = _ready(log, workers)
-        served: Any = type("Child", (), {"port": port})
+    for name in ("BEDSIDE_AUTH_KEYS", "BEDSIDE_TLS_KEYS"):
+        monkeypatch.setenv(name, str(place.keys))
+    with running(tmp_path, serve={"tls": {}, "auth": {"methods": ["mtls"]}, "workers": workers}) as process:
+        process.wait_for("ready")
+        if workers > 1:
+            all_ready(process)
+        served: Any = type("Child", (), {"port": process.wait_for("listening")["port"]})
         pair = place.clients.client(HOST)
         assert place.said(served, request(), request(b"Connection: close"), client=pair) == [200, 200]
         assert place.said(served, request(b"Connection: close")) == [401]
         assert place.said(served, request(), client=Authority(tmp_path, "x").client(HOST)) == []
         slow = threading.Thread(target=lambda: place.said(served, request(), client=pair))
         slow.start()
-        process.terminate()
-        assert process.wait(30) == 0
+        process.signal()
+        assert process.child.wait(60) == 0
         slow.join()
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _ready(log: Path, workers: int) -> int:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        events = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-        if sum(event["event"] == "ready" for event in events) >= workers:
-            time.sleep(0.3)  # and the process that listens has heard of it
-            return int(next(event["port"] for event in events if event["event"] == "listening"))
-        time.sleep(0.05)
-    raise AssertionError(log.read_text())

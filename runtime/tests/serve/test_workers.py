@@ -4,16 +4,15 @@ import contextlib
 import http.client
 import json
 import os
-import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from served import PATIENT
-from test_processes import Running, running
+from test_processes import Running, made, running, until
 
 from bedside_runtime.audit import reading
 
@@ -34,24 +33,14 @@ def children(process: Running) -> list[int]:
     ]
 
 
-def metric(process: Running, name: str) -> float:
-    connection = http.client.HTTPConnection("127.0.0.1", process.wait_for("listening")["admin_port"], timeout=15)
-    with contextlib.closing(connection):
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-    return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
-
-
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def counted(process: Running, name: str, value: float) -> None:
+    """Wait until the metric has that value: what a worker says half a second late is in the next scrape."""
+    until(lambda: process.metric(name) == value)
 
 
 def all_ready(process: Running) -> None:
     process.wait_for("listening")
-    until(lambda: metric(process, "bedside_workers_ready") == 2)
+    counted(process, "bedside_workers_ready", 2)
 
 
 def test_connections_go_to_both_in_turn_and_the_metrics_are_one_view(tmp_path: Path) -> None:
@@ -59,17 +48,19 @@ def test_connections_go_to_both_in_turn_and_the_metrics_are_one_view(tmp_path: P
         all_ready(process)
         ids = [process.ask("POST", "/predict", ASKING)[1]["id"] for _ in range(10)]
         assert len({identity[:16] for identity in ids}) == 2  # the part that is a process's own
-        assert metric(process, "bedside_predictions_total") == 10
-        assert metric(process, "bedside_ready") == 1
-        assert metric(process, "bedside_worker_restarts_total") == 0
+        counted(process, "bedside_predictions_total", 10)
+        assert process.metric("bedside_ready") == 1
+        assert process.metric("bedside_worker_restarts_total") == 0
 
 
 def test_a_worker_that_is_killed_is_replaced_and_nobody_notices(tmp_path: Path) -> None:
-    with several(tmp_path, load_seconds=1.0) as process:
+    loading = tmp_path / "loading"
+    with several(tmp_path, loads_where=str(loading)) as process:
         all_ready(process)
         for _ in range(6):
             assert process.ask("POST", "/predict", ASKING)[0] == 200
-        assert metric(process, "bedside_predictions_total") == 6
+        counted(process, "bedside_predictions_total", 6)
+        made(loading)
         victim = children(process)[0]
         os.kill(victim, signal.SIGKILL)
         until(lambda: not Path(f"/proc/{victim}").exists())
@@ -78,22 +69,24 @@ def test_a_worker_that_is_killed_is_replaced_and_nobody_notices(tmp_path: Path) 
             assert process.ask("POST", "/predict", ASKING)[0] == 200
             assert process.ask()[0] == 200
             asked += 1
+            if asked == 11:
+                loading.unlink()
         assert asked > 10
-        assert metric(process, "bedside_predictions_total") == asked
-        assert metric(process, "bedside_worker_restarts_total") == 1
+        counted(process, "bedside_predictions_total", asked)
+        assert process.metric("bedside_worker_restarts_total") == 1
 
 
 def test_a_start_that_fails_ends_all_with_its_exit_code_and_its_reason(tmp_path: Path) -> None:
-    with several(tmp_path, fail=True, serve={"failed_exit_seconds": 3.0}) as process:
+    with several(tmp_path, fail=True, serve={"failed_exit_seconds": 6.0}) as process:
         process.wait_for("failed")
         until(lambda: process.ask(admin=True)[1]["status"] == "failed")
         assert process.ask(admin=True)[1]["reason"] == "golden-mismatch"
         assert process.ask(path="/startupz")[0] == 503
-        assert process.child.wait(15) == 3
+        assert process.child.wait(60) == 3
 
 
 def test_the_reason_of_a_start_that_fails_stands_until_all_have_ended(tmp_path: Path) -> None:
-    with several(tmp_path, fail=True, serve={"failed_exit_seconds": 0.5}) as process:
+    with several(tmp_path, fail=True, serve={"failed_exit_seconds": 3.0}) as process:
         process.wait_for("failed")
         until(lambda: process.ask(admin=True)[1]["status"] == "failed")
         with contextlib.suppress(ConnectionError, http.client.HTTPException):
@@ -117,17 +110,19 @@ def test_a_replacement_that_cannot_start_does_not_end_those_who_answer(tmp_path:
 
 
 def test_sigterm_finishes_what_is_in_flight_in_every_worker_and_exits_0(tmp_path: Path) -> None:
-    with several(tmp_path, predict_seconds=1.5, serve={"drain_seconds": 0.5}) as process:
+    held = made(tmp_path / "held")
+    with several(tmp_path, holds_where=str(held), serve={"drain_seconds": 5.0}) as process:
         all_ready(process)
         first, second = process.ask_slowly(), process.ask_slowly()
         process.signal()
         process.wait_for("draining")
-        time.sleep(0.2)
-        assert process.ask()[1]["reason"] == "draining"
+        until(lambda: process.ask()[1]["reason"] == "draining")
+        assert first[1] == second[1] == []
+        held.unlink()
         assert process.ask("POST", "/predict", ASKING)[0] == 200
-        assert process.child.wait(10) == 0
+        assert process.child.wait(60) == 0
         for thread, answers in (first, second):
-            thread.join(5)
+            thread.join(60)
             assert answers[0][0] == 200
         with pytest.raises(ConnectionRefusedError):
             process.ask()
@@ -150,7 +145,7 @@ def test_workers_end_when_the_process_that_listens_is_killed(tmp_path: Path) -> 
         workers = children(process)
         process.child.kill()
         process.child.wait(10)
-        until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers), 10)
+        until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
 
 
 def test_each_worker_has_an_audit_log_of_its_own(tmp_path: Path) -> None:
@@ -161,7 +156,7 @@ def test_each_worker_has_an_audit_log_of_its_own(tmp_path: Path) -> None:
         for _ in range(6):
             assert process.ask("POST", "/predict", ASKING)[0] == 200
         process.signal()
-        assert process.child.wait(10) == 0
+        assert process.child.wait(60) == 0
     pods = sorted(logs.iterdir())
     assert [pod.name[-2:] for pod in pods] == ["-0", "-1"]
     assert [reading.judge(pod).verdict for pod in pods] == ["intact", "intact"]
@@ -177,4 +172,4 @@ def test_a_worker_that_hangs_gets_no_connection_and_is_replaced(tmp_path: Path) 
         time.sleep(6)
         for _ in range(6):
             assert process.ask("POST", "/predict", ASKING)[0] == 200
-        until(lambda: metric(process, "bedside_worker_restarts_total") == 1, 45)
+        counted(process, "bedside_worker_restarts_total", 1)
