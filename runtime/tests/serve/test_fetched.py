@@ -164,8 +164,11 @@ class Scripted:
 
     def __init__(self, *answers: bytes | Exception) -> None:
         self.answers, self.asked = list(answers), 0
+        self.turns: threading.Semaphore | None = None  # as many are answered, where there are any
 
     def __call__(self) -> bytes:
+        if self.turns is not None:
+            assert self.turns.acquire(timeout=60)
         answer = self.answers[min(self.asked, len(self.answers) - 1)]
         self.asked += 1
         if isinstance(answer, Exception):
@@ -184,7 +187,7 @@ def keeping(fetch: Callable[[], bytes], refresh: float = 60.0, stale: float = 60
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
@@ -201,15 +204,19 @@ async def kept(keys: Fetched[str], log: io.StringIO | None = None) -> Any:
 
 def test_keys_are_fetched_again_and_failures_keep_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetched, "_FIRST_RETRY", 0.01)
+    monkeypatch.setattr(fetched, "FETCH_SECONDS", 60.0)
     fetch, log = Scripted(b"a", OSError("gone"), b"bad", b"b"), io.StringIO()
+    fetch.turns = turns = threading.Semaphore(1)
     keys = keeping(fetch, refresh=0.05)
 
     async def run() -> None:
         assert (keys.value, keys.stale) == (None, True)
         async with kept(keys, log):
             await _until(lambda: keys.value == "a")
+            turns.release()
             await _until(lambda: keys.stale)
             assert keys.value == "a"
+            turns.release(2)
             await _until(lambda: keys.value == "b")
             assert not keys.stale
 
@@ -223,7 +230,7 @@ def test_keys_are_fetched_again_and_failures_keep_the_old_ones(monkeypatch: pyte
 
 def test_keys_that_cannot_be_fetched_for_long_are_dropped() -> None:
     fetch = Scripted(b"a", OSError("gone"))
-    keys = keeping(fetch, refresh=0.02, stale=0.3)
+    keys = keeping(fetch, refresh=0.02, stale=2.0)
 
     async def run() -> None:
         async with kept(keys):
@@ -248,7 +255,7 @@ def test_an_answer_that_is_the_same_leaves_the_same_keys() -> None:
 
 
 def test_asking_again_is_limited_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetched, "PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(fetched, "PAUSE_SECONDS", 600.0)
     fetch = Scripted(b"a", b"b")
     keys = keeping(fetch)
 
@@ -256,10 +263,12 @@ def test_asking_again_is_limited_whoever_asks(monkeypatch: pytest.MonkeyPatch) -
         async with kept(keys):
             await _until(lambda: keys.value == "a")
             assert keys.again() is None, "they have only just been fetched"
-            await asyncio.sleep(0.6)
+            monkeypatch.setattr(fetched, "PAUSE_SECONDS", 0.2)
+            await asyncio.sleep(0.3)
             asked = [keys.again() for _ in range(100)]
             assert len({id(future) for future in asked}) == 1, "all wait for the same fetch"
             assert asked[0] is not None
+            monkeypatch.setattr(fetched, "PAUSE_SECONDS", 600.0)
             await asked[0]
             assert keys.value == "b"
             assert keys.again() is None
@@ -269,11 +278,11 @@ def test_asking_again_is_limited_whoever_asks(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_fetch_that_hangs_neither_blocks_the_loop_nor_holds_anybody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetched, "FETCH_SECONDS", 0.5)
+    monkeypatch.setattr(fetched, "FETCH_SECONDS", 2.0)
     hanging = threading.Event()
 
     def fetch() -> bytes:
-        hanging.wait(20)
+        hanging.wait(60)
         return b"a"
 
     keys = keeping(fetch)
@@ -324,8 +333,9 @@ def test_a_new_key_of_the_issuer_is_believed_with_the_first_token_that_names_it(
 
 
 def test_strangers_cannot_make_the_server_ask_the_issuer_without_end(
-    issuer: Issuer, authority: Authority, tmp_path: Path
+    issuer: Issuer, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fetched, "PAUSE_SECONDS", 600.0)  # however long those who ask here take
     with trusting(issuer, tmp_path, authority) as server:
         server.wait_for("keys-replaced")
         for number in range(50):

@@ -88,7 +88,7 @@ class Collector:
         ]
 
     def wait(self, name: str, count: int = 1) -> list[Span]:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             found = [span for span in self.spans() if span.name == name]
             if len(found) >= count:
@@ -232,7 +232,7 @@ def test_rows_of_concurrent_requests_are_seen_to_share_one_call(collector: Colle
         asking = [threading.Thread(target=ask, args=(server,)) for _ in range(6)]
         for thread in asking:
             thread.start()
-        time.sleep(0.5)
+        server.until(lambda: server.in_flight == 6)
         model.gate.set()
         for thread in asking:
             thread.join()
@@ -338,8 +338,7 @@ def test_a_collector_that_hangs_costs_nobody_an_answer(collector: Collector) -> 
         assert server.get("/readyz")[0] == 200
 
 
-def test_a_collector_that_comes_back_is_said(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+def test_a_collector_that_comes_back_is_said(collector: Collector) -> None:
     collector.status = 400
     with serving(traced()) as server:
         ask(server)
