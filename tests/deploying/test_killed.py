@@ -152,7 +152,7 @@ def test_the_one_who_comes_second_is_told_who_is_at_work(tmp_path: Path) -> None
 def test_who_loses_the_lock_in_the_middle_changes_nothing_more(tmp_path: Path) -> None:
     """Somebody took over: bringing the last good release back now would undo what they do."""
     with running() as cluster:
-        world = World(cluster, tmp_path, clock=Clock, lease=100.0)
+        world = World(cluster, tmp_path, clock=Clock, lease=250.0)
         world.runs("1.0.0")
         world.pods("1.1.0", "never gets ready")
         first = threading.Thread(target=lambda: world.deploy("1.1.0"))

@@ -21,6 +21,9 @@ from bedside.kube.lock import Lock, locked
 from bedside.process import Subprocess
 
 SPEED = 20.0
+LONG = 160.0
+"""Simulated seconds of a lease that a busy machine renews in time: eight of ours."""
+
 LEASES = "coordination.k8s.io/v1/leases"
 
 
@@ -58,7 +61,7 @@ def _check_for_ever(held: Lock) -> None:
 
 
 def test_it_is_held_renewed_and_given_back(cluster: Cluster, session: Session) -> None:
-    with locked(session, "icu", "icu-test", Clock(SPEED), seconds=10) as held:
+    with locked(session, "icu", "icu-test", Clock(SPEED), seconds=LONG) as held:
         first = _lease(cluster)["spec"]
         assert first["holderIdentity"].startswith(lock.holder().partition("/")[0])
         while _lease(cluster)["spec"]["renewTime"] == first["renewTime"]:
@@ -79,9 +82,9 @@ def test_one_that_was_left_on_another_machine_is_taken_when_its_time_is_up(clust
 
 def test_one_that_is_renewed_is_never_taken(cluster: Cluster, session: Session) -> None:
     with (
-        locked(session, "icu", "icu-test", Clock(SPEED), seconds=60),
+        locked(session, "icu", "icu-test", Clock(SPEED), seconds=LONG),
         pytest.raises(DeployRunning, match="right now"),
-        locked(session, "icu", "icu-test", Clock(SPEED), seconds=60),
+        locked(session, "icu", "icu-test", Clock(SPEED), seconds=LONG),
     ):
         raise AssertionError
     assert _lease(cluster)["spec"]["holderIdentity"] == ""
@@ -104,7 +107,7 @@ def test_nobody_else_is_taken_for_gone(other: str) -> None:
 
 
 def test_who_lost_it_goes_no_further(cluster: Cluster, session: Session) -> None:
-    with locked(session, "icu", "icu-test", Clock(SPEED), seconds=10) as held:
+    with locked(session, "icu", "icu-test", Clock(SPEED), seconds=LONG) as held:
         _left(cluster, "somebody@elsewhere/1-abcdef01-x")
         with pytest.raises(DeployRunning, match="somebody else holds it"):
             _check_for_ever(held)
@@ -127,7 +130,7 @@ def test_of_many_at_once_one_gets_it(cluster: Cluster) -> None:
         with Session(access, Wallet(access, Subprocess()), pause=lambda _: None) as own:
             inside.wait()
             try:
-                with locked(own, "icu", "icu-test", Clock(SPEED), seconds=40):
+                with locked(own, "icu", "icu-test", Clock(SPEED), seconds=LONG):
                     got.append(1)
                     over.wait(60)
             except DeployRunning:

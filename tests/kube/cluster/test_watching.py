@@ -84,11 +84,19 @@ def test_a_watch_that_the_server_ends_goes_on_where_it_stood(
     with observing(session, "icu", [(KIND, None)]) as observed:
         for number in range(10):
             _put(cluster, f"n{number}")
+            _until(observed, lambda found, count=number + 1: len(found) == count)  # type: ignore[misc]
+        until = time.monotonic() + 30
+        while _asked(cluster, watching=True) < 2:
+            assert time.monotonic() < until
             time.sleep(0.05)
-        _until(observed, lambda found: len(found) == 10)
+        _put(cluster, "late")
+        _until(observed, lambda found: "late" in found)
+    assert _asked(cluster, watching=False) == 1, "it was listed once"
+
+
+def _asked(cluster: Cluster, *, watching: bool) -> int:
     asked = [query for _, path, query in cluster.seen if path.endswith("/configmaps")]
-    assert sum("watch=true" in query for query in asked) > 1
-    assert sum("watch=true" not in query for query in asked) == 1, "it was listed once"
+    return sum(("watch=true" in query) is watching for query in asked)
 
 
 def test_a_server_that_has_forgotten_is_listed_anew(cluster: Cluster, session: Session) -> None:
