@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests import built
 from tests.built import Image, Registry
 
@@ -18,6 +19,8 @@ RUNTIME_TESTS = Path(__file__).parents[1] / "runtime" / "tests"
 RUNNING_IMAGES = Path(__file__).parent / "containers"
 sys.path[:0] = [str(RUNTIME_TESTS), str(RUNTIME_TESTS / "serve")]
 
+settings.register_profile("any machine", settings(), deadline=None)  # a busy one takes its time with an example
+settings.load_profile("any machine")
 
 OF_IMAGES = {"distroless", "slim", "bases_registry", "podman", "docker", "icu_release", "icu_image"}
 
