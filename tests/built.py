@@ -77,7 +77,7 @@ def registry(directory: Path) -> Iterator[Registry]:
 
 
 def _port(log: Path) -> int:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if found := re.search(r"listening on 127\.0\.0\.1:([0-9]+)", log.read_text()):
             return int(found[1])

@@ -78,7 +78,7 @@ class Server:
             self._child = None
 
     def _listening(self) -> int:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if found := _LISTENING.search(self.log.read_text()):
                 return int(found[1])

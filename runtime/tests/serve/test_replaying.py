@@ -158,7 +158,7 @@ def test_a_server_is_waited_for_until_the_last_of_its_workers_has_started(releas
                 self.say(503, {"status": "ready", "reason": "verifying"})
 
     with answering(OneOfTwo) as port, pytest.raises(NeverReady, match="not ready in time: verifying"):
-        replaying.replay(release, port, within=0.5)
+        replaying.replay(release, port, within=1.5)
 
 
 def test_cases_are_asked_where_it_was_said_that_the_server_has_started(release: Path) -> None:
