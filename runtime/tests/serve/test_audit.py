@@ -19,6 +19,7 @@ from wire import dialled, rest, statuses
 
 from bedside_runtime.audit.log import AuditLog
 from bedside_runtime.audit.reading import judge, paths
+from bedside_runtime.audit.recorder import AuditRecorder
 from bedside_runtime.audit.verify import Report, Verdict
 from bedside_runtime.contract import Audit, EngineName, Serve
 from bedside_runtime.loading import Loaded
@@ -115,6 +116,22 @@ def test_a_log_that_fails_ends_the_service(tmp_path: Path) -> None:
         assert (status, body["code"]) == (503, "audit-unavailable")
         served.wait_for("failed", reason="audit-unavailable")
         served.wait_for("stopped", exit_code=4)
+
+
+def test_a_log_that_fails_with_its_first_record_ends_the_start_for_that_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = AuditRecorder.open
+
+    def opened_and_lost(recorder: AuditRecorder) -> None:
+        opened(recorder)
+        break_the_log(tmp_path)
+
+    monkeypatch.setattr(AuditRecorder, "open", opened_and_lost)
+    with serving(loading_audited) as served:
+        assert served.wait_for("stopped")["exit_code"] == 4
+        assert [event["reason"] for event in served.events() if event["event"] == "failed"] == ["audit-unavailable"]
+        assert "load-failed" not in {event["event"] for event in served.events()}
 
 
 def test_with_answer_and_alarm_a_log_that_fails_is_seen_and_patients_are_answered(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ class Process:
             recorder = TracedRecorder(recorder) if contract.audit is not None else recorder
         service = PredictionService(contract, loaded.digest, loaded.predictor, asking, loaded.cases, recorder)
         await service.self_check()  # where patients will be answered, and before one is
-        if self._lifecycle.state is State.DRAINING:
+        if self._lifecycle.state is not State.VERIFYING:  # it was told to stop, or the log has failed
             return
         seconds = time.monotonic() - self._started
         decoders = compile_inputs(contract.inputs), CompiledDecoder(contract.inputs)
