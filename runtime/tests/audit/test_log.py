@@ -158,6 +158,41 @@ def test_a_disk_that_takes_too_long_is_a_state_that_ends_with_it(monkeypatch: py
     assert requests(disk) == ["r-0"]
 
 
+class LateDisk(SimulatedDisk):
+    """Finds out in what state the log begins with a sync, and ends none before the test lets it."""
+
+    log: AuditLog[Ticket]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late, self.found, self.goes_on = False, list[str](), threading.Semaphore(0)
+
+    def operation(self, name: str) -> None:
+        if name == "sync" and self.late:
+            self.found.append(self.log.state)
+            assert self.goes_on.acquire(timeout=60)
+        super().operation(name)
+
+
+def test_a_disk_that_took_too_long_is_waited_for_only_once_it_was_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = LateDisk()
+    disk.log = log = opened(disk)
+    monkeypatch.setattr("bedside_runtime.audit.log.STALLED_AFTER", 0.1)
+    disk.late = True
+    ticket = hand_in(log, 0)
+    assert soon(lambda: log.state == "stalled")
+    disk.goes_on.release()
+    ticket.result(60)
+    assert soon(lambda: len(disk.found) == 2), "nobody hands anything in: it is tried with a record of its own"
+    assert disk.found[1] == "stalled"
+    disk.late = False
+    disk.goes_on.release()
+    assert soon(lambda: log.state == "open")
+    log.close()
+    assert b'"kind":"heartbeat"' in b"".join(disk.files().values())
+    assert judged(disk).verdict is Verdict.INTACT
+
+
 def soon(said: Callable[[], bool]) -> bool:
     return any(said() or threading.Event().wait(0.01) for _ in range(6_000))
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
-from bedside_runtime.audit.record import Entry
+from bedside_runtime.audit.record import Entry, Heartbeat, encode
 from bedside_runtime.audit.writer import Writer
 from bedside_runtime.errors import AuditUnavailable
 
@@ -52,6 +52,7 @@ class AuditLog(Generic[Ticket]):
         self._closing = False
         self._next_tick = 0.0
         self._began = math.inf  # when the step began that is under way
+        self._late = False  # the last one took too long, and what comes now would wait as long
         self._ended = threading.Event()
         self.ready = False
         """Said by every heartbeat; the service sets it."""
@@ -78,8 +79,8 @@ class AuditLog(Generic[Ticket]):
 
     @property
     def stalled(self) -> bool:
-        """Whether the disk hangs; what is handed in becomes durable once it goes on."""
-        return time.monotonic() - self._began > STALLED_AFTER
+        """Whether the disk hangs, or has not been in time since; what is handed in becomes durable once it goes on."""
+        return self._late or time.monotonic() - self._began > STALLED_AFTER
 
     @property
     def failure(self) -> str | None:
@@ -124,6 +125,7 @@ class AuditLog(Generic[Ticket]):
                 going_on = self._gather(group)
                 self._began = time.monotonic()
                 self._step(group)
+                self._late = time.monotonic() - self._began > STALLED_AFTER
                 self._began = math.inf
                 if not going_on:
                     self._writer.close()
@@ -156,6 +158,8 @@ class AuditLog(Generic[Ticket]):
             durable = [ticket for _, ticket in group]
             group.clear()
             self._deliver(durable, None)
+        elif self._late:  # nothing waits that would show whether the disk is in time again
+            self._writer.append([encode(Heartbeat(self.ready))])
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + self._tick_seconds
