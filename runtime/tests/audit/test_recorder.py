@@ -263,6 +263,38 @@ def test_with_answer_and_alarm_a_disk_that_hangs_is_alarm_and_patients_are_answe
     assert b'"r-2"' not in hanging.written
 
 
+@pytest.mark.parametrize("how", ["durable", "EIO", "closed"])
+def test_nothing_is_left_of_refusals_that_nobody_waits_for(how: str) -> None:
+    disk, failures = SimulatedDisk(), list[object]()
+
+    async def scenario(recorder: AuditRecorder) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, failure: failures.append(failure))
+        if how == "EIO":
+            disk.fail_at, disk.how = len(disk.operations), how
+        elif how == "closed":
+            await recorder.close()
+        await recorder.refused(Refused(Caller("r-1"), 503, "overloaded", 15e-6, at_once=True))
+        assert recorder._unawaited == 1
+        deadline = time.monotonic() + 60
+        while recorder._unawaited:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        gc.collect()
+
+    run(disk, scenario)
+    assert not failures, "as of an exception that nobody took"
+
+
+def test_after_the_end_nobody_is_answered_whatever_the_author_chose() -> None:
+    async def scenario(recorder: AuditRecorder) -> None:
+        await recorder.close()
+        with pytest.raises(AuditUnavailable):
+            await recorder.record([entry("r-1")])
+        assert recorder.unrecorded == 0
+
+    run(SimulatedDisk(), scenario, "answer-and-alarm")
+
+
 def test_refusals_and_changes_are_recorded() -> None:
     disk = SimulatedDisk()
 
