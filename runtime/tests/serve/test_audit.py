@@ -346,6 +346,23 @@ def test_a_disk_that_hangs_does_not_keep_the_process_from_draining(
     assert verdict(tmp_path).closed
 
 
+def test_a_disk_that_hangs_at_the_start_does_not_keep_the_process_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on, opens = threading.Event(), threading.Event()
+
+    def hangs(_recorder: AuditRecorder) -> None:
+        opens.set()
+        goes_on.wait()
+
+    monkeypatch.setattr(AuditRecorder, "open", hangs)
+    with serving(loading_audited) as served:
+        try:
+            assert opens.wait(60)
+            assert served.get("/livez")[0] == 200
+            assert served.stop() == 0
+        finally:
+            goes_on.set()
+
+
 def test_little_space_is_in_the_log(tmp_path: Path) -> None:
     with serving(audited(low_water_bytes=1 << 62)):
         wait_until(lambda: ("not-ready", "recorder-unavailable") in changes(tmp_path))

@@ -1,6 +1,5 @@
 """The audit log in the life of a serving process: opened before ready, told of every change, closed last."""
 
-import asyncio
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ from bedside_runtime.audit.reading import EVENT
 from bedside_runtime.audit.record import Event
 from bedside_runtime.errors import AuditUnavailable
 from bedside_runtime.loading import Loaded
+from bedside_runtime.serve import event_loop
 from bedside_runtime.serve.lifecycle import Readiness
 from bedside_runtime.serve.logs import EventLog
 from bedside_runtime.service import NoRecord, Recorder
@@ -53,7 +53,7 @@ class Auditing:
         recorder = opening.recorder(
             contract, audit, loaded.digest, here, on_latch=self._latched, on_checkpoint=self._export
         )
-        await asyncio.to_thread(recorder.open)
+        await event_loop.aside(recorder.open, "audit-open")
         self._recorder = recorder
         await recorder.changed("start")
         if not recorder.signed:

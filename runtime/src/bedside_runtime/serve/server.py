@@ -164,28 +164,14 @@ class Process:
         stop.set()
 
     async def _in_thread(self) -> loading.Loaded:
-        """Load on a daemon thread: a load that hangs must not keep the process from ending."""
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[loading.Loaded] = loop.create_future()
-
-        def finish(result: loading.Loaded | BaseException) -> None:
-            if isinstance(result, BaseException):
-                done.set_exception(result)
-            else:
-                done.set_result(result)
-
-        def work() -> None:
-            try:
-                result: Any = self._load(
-                    lambda stage: _call(loop, self._on_stage, stage),
-                    lambda contract: _call(loop, self._on_contract, contract),
-                )
-            except BaseException as error:  # noqa: BLE001 - handed over to the loop as it is
-                result = error
-            _call(loop, finish, result)
-
-        threading.Thread(target=work, name="load", daemon=True).start()
-        return await done
+        return await event_loop.aside(
+            lambda: self._load(
+                lambda stage: _call(loop, self._on_stage, stage),
+                lambda contract: _call(loop, self._on_contract, contract),
+            ),
+            "load",
+        )
 
     def _on_stage(self, stage: str) -> None:
         if stage == State.VERIFYING and self._lifecycle.state is State.LOADING:
