@@ -110,7 +110,7 @@ def _attributes(listed: str) -> Iterator[tuple[str, str]]:
 class _Nothing:
     """Stands for the parts of a process that metrics ask."""
 
-    detail, unrecorded = "none", 0
+    detail, unrecorded, unrecorded_refusals = "none", 0, 0
     name, stale = "api-keys", False
 
 

@@ -227,18 +227,22 @@ def test_what_waits_for_a_disk_that_hangs_has_a_bound(hanging: Hanging, monkeypa
         await recorder.refused(Refused(Caller("r-1"), 503, "overloaded", 15e-6, at_once=True))
         await stalled(recorder, hanging)
         await recorder.refused(REFUSED)
-        one_more = asyncio.ensure_future(recorder.refused(REFUSED))
-        await asyncio.sleep(0.1)
-        recorder.relieve()
-        await asyncio.sleep(0.1)
-        assert not one_more.done()
+        await recorder.refused(Refused(Caller("r-one-too-many"), 422, "invalid-inputs", 15e-6))
+        assert recorder.unrecorded_refusals == 1
+        await recorder.changed("not-ready", "recorder-unavailable")  # of these there are never many
         hanging.goes_on.set()
-        await one_more
+        while not recorder.healthy:
+            await asyncio.sleep(0.01)
+        hanging.hangs_after(60.0)
+        await recorder.refused(Refused(Caller("r-in-time"), 422, "invalid-inputs", 15e-6))
         await recorder.refused(Refused(Caller("r-2"), 503, "overloaded", 15e-6, at_once=True))
         await recorder.close()
 
     run(hanging, scenario)
     assert hanging.written.count(b'"kind":"refusal"') == 4
+    assert b'"r-in-time"' in hanging.written
+    assert b'"r-one-too-many"' not in hanging.written
+    assert b'"event":"not-ready"' in hanging.written
 
 
 def test_with_answer_and_alarm_a_disk_that_hangs_is_alarm_and_patients_are_answered(hanging: Hanging) -> None:

@@ -28,7 +28,7 @@ PROMISED = {
     ),
     *("bedside_predictions", "bedside_input_flags", "bedside_ready", "bedside_state", "bedside_load_seconds"),
     *("bedside_build_info", "bedside_audit_ok", "bedside_audit_unrecorded_answers", "bedside_connections_refused"),
-    *("bedside_authentication_refusals", "bedside_authentication_keys_current"),
+    *("bedside_audit_unrecorded_refusals", "bedside_authentication_refusals", "bedside_authentication_keys_current"),
 }
 ROUTES = {
     *(

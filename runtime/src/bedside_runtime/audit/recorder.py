@@ -18,7 +18,7 @@ from bedside_runtime.service import Refused
 
 OnFailure: TypeAlias = Literal["refuse", "answer-and-alarm"]
 _MOST_UNAWAITED = 4_096
-"""Records on their way to the disk that nobody waits for; one more is waited for."""
+"""Records on their way to the disk that nobody waits for. One more is waited for, or not made while the disk hangs."""
 
 _HANGS: Final = "the disk of the audit log hangs"
 
@@ -38,7 +38,7 @@ class AuditRecorder:
         self._answers_anyway = on_failure == "answer-and-alarm"
         self._log: AuditLog[_Waiting] = AuditLog(writer, self._deliver, on_failure=self._latched)
         self._on_latch = on_latch
-        self.unrecorded = 0
+        self.unrecorded = self.unrecorded_refusals = 0
         self._unawaited = 0
         self._gathered: list[tuple[Sequence[Entry], _Waiting]] = []
         self._awaited: set[_Waiting] = set()  # those that somebody waits for
@@ -128,8 +128,12 @@ class AuditRecorder:
         """Return once ``refused`` is durable, or once it is known that it never will be.
 
         No prediction leaves with a refusal; that the log has latched is said by readiness. One that must leave
-        at once, or that the disk would hold up, does not wait for it, as long as not too many are on their way.
+        at once, or that the disk would hold up, does not wait for it, as long as not too many are on their way. Beyond
+        that the disk is waited for, unless it hangs: then `unrecorded_refusals` counts what leaves without a record.
         """
+        if self._log.stalled and self._unawaited >= _MOST_UNAWAITED:
+            self.unrecorded_refusals += 1
+            return
         caller = refused.caller
         micros = round(refused.seconds * 1e6)
         body = Refusal(caller.request, caller.identity, refused.status, refused.code, micros)
@@ -141,13 +145,12 @@ class AuditRecorder:
         await self._note(Lifecycle(event, reason), at_once=False)
 
     async def _note(self, body: Refusal | Lifecycle, *, at_once: bool) -> None:
-        written, hangs = self._hand_in([encode(body)]), self._log.stalled
-        if (at_once or hangs) and self._unawaited < _MOST_UNAWAITED:
+        written = self._hand_in([encode(body)])
+        if self._log.stalled or (at_once and self._unawaited < _MOST_UNAWAITED):
             self._unawaited += 1
             written.add_done_callback(self._written)
             return
-        if not hangs:  # else it is one too many, and waits for the disk in any case
-            self._awaited.add(written)
+        self._awaited.add(written)
         with contextlib.suppress(AuditUnavailable):
             await written
 

@@ -40,6 +40,11 @@ class Auditing:
         """How many answers left without a record, because the author chose so."""
         return self._recorder.unrecorded if self._recorder is not None else 0
 
+    @property
+    def unrecorded_refusals(self) -> int:
+        """How many refusals left without a record, because too many wait for a disk that hangs."""
+        return self._recorder.unrecorded_refusals if self._recorder is not None else 0
+
     async def open(self, loaded: Loaded) -> Recorder:
         """Open the log of a release, and return its recorder.
 

@@ -66,6 +66,11 @@ class Audited(Protocol):
         """How many answers left without a record."""
         ...
 
+    @property
+    def unrecorded_refusals(self) -> int:
+        """How many refusals did."""
+        ...
+
 
 class Metrics:
     """All metrics of one process, in a registry of their own.
@@ -96,6 +101,12 @@ class Metrics:
             lambda: float(audit.unrecorded),
         )
         self.registry.register(unrecorded)
+        refusals = Reading(
+            "bedside_audit_unrecorded_refusals",
+            "Refusals that left without a record: the disk of the audit log hung, and thousands waited for it already.",
+            lambda: float(audit.unrecorded_refusals),
+        )
+        self.registry.register(refusals)
         self._audit_info = Gauge(
             "bedside_audit_info",
             "1; how answers are recorded, and whether anybody is answered while they cannot be.",

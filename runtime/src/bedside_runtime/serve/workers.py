@@ -78,7 +78,7 @@ class Workers:
 
     # -- what they are together
 
-    unrecorded = 0
+    unrecorded = unrecorded_refusals = 0
 
     @property
     def detail(self) -> str:
