@@ -346,14 +346,18 @@ def test_a_disk_that_hangs_does_not_keep_the_process_from_draining(
     assert verdict(tmp_path).closed
 
 
-def test_a_disk_that_hangs_at_the_start_does_not_keep_the_process_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["audit.opening.PosixDisk", "audit.recorder.AuditRecorder.open"])
+def test_a_disk_that_hangs_at_the_start_holds_up_neither_probes_nor_the_end(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     goes_on, opens = threading.Event(), threading.Event()
 
-    def hangs(_recorder: AuditRecorder) -> None:
+    def hangs(_of_it: object) -> None:
         opens.set()
-        goes_on.wait()
+        goes_on.wait(120)
+        raise OSError
 
-    monkeypatch.setattr(AuditRecorder, "open", hangs)
+    monkeypatch.setattr(f"bedside_runtime.{step}", hangs)
     with serving(loading_audited) as served:
         try:
             assert opens.wait(60)

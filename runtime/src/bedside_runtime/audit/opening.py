@@ -1,5 +1,6 @@
 """From a contract and what is mounted here to a recorder: directory, keys, names."""
 
+import asyncio
 import re
 import secrets
 import socket
@@ -66,8 +67,9 @@ def recorder(
     *,
     on_latch: Callable[[str], None],
     on_checkpoint: Callable[[str], None],
+    loop: asyncio.AbstractEventLoop | None = None,
 ) -> AuditRecorder:
-    """Return the recorder of a release, not yet open. Call it on the event loop that will use it.
+    """Return the recorder of a release, not yet open. It reads keys and takes the directory: a disk may hang here.
 
     Args:
         contract: The release.
@@ -76,6 +78,7 @@ def recorder(
         here: What the deployment says.
         on_latch: Called on the loop, once, when the log takes no more records.
         on_checkpoint: Called on the log's thread with every signed note.
+        loop: The event loop that will use it; the running one where none is given.
 
     Raises:
         AuditKeyInvalid: A key is missing, or is none.
@@ -95,7 +98,7 @@ def recorder(
     writer = Writer(
         disk, identity, _settings(audit), SystemClock(), keeping=keeper, signer=signer, on_checkpoint=on_checkpoint
     )
-    return AuditRecorder(writer, keeper, audit.on_failure, on_latch)
+    return AuditRecorder(writer, keeper, audit.on_failure, on_latch, loop=loop)
 
 
 def _settings(audit: Audit) -> Settings:

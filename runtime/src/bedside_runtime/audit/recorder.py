@@ -26,14 +26,23 @@ _Waiting: TypeAlias = "asyncio.Future[None]"
 
 
 class AuditRecorder:
-    """Records every answer before it leaves. Made, used and closed on one event loop.
+    """Records every answer before it leaves. Used and closed on one event loop.
 
     With ``on_failure = "answer-and-alarm"`` answers leave unrecorded after the log has latched, and while its disk
     hangs: `unrecorded` counts them, and `alarm` stands in readiness and metrics.
     """
 
-    def __init__(self, writer: Writer, keeper: Keeper, on_failure: OnFailure, on_latch: Callable[[str], None]) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(
+        self,
+        writer: Writer,
+        keeper: Keeper,
+        on_failure: OnFailure,
+        on_latch: Callable[[str], None],
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """``loop`` is the one that uses it, the running one where none is given."""
+        self._loop = loop or asyncio.get_running_loop()
         self._keeper = keeper
         self._answers_anyway = on_failure == "answer-and-alarm"
         self._log: AuditLog[_Waiting] = AuditLog(writer, self._deliver, on_failure=self._latched)

@@ -1,5 +1,6 @@
 """The audit log in the life of a serving process: opened before ready, told of every change, closed last."""
 
+import asyncio
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from bedside_runtime.audit import opening
 from bedside_runtime.audit.reading import EVENT
 from bedside_runtime.audit.record import Event
+from bedside_runtime.contract import Audit
 from bedside_runtime.errors import AuditUnavailable
 from bedside_runtime.loading import Loaded
 from bedside_runtime.serve import event_loop
@@ -51,18 +53,24 @@ class Auditing:
         Raises:
             AuditKeyInvalid, AuditBusy, AuditUnreadable, AuditUnavailable, LibraryMissing: See `opening.recorder`.
         """
-        contract, audit = loaded.contract, loaded.contract.audit
+        audit, loop = loaded.contract.audit, asyncio.get_running_loop()
         if audit is None:
             return NoRecord()
-        here = opening.surroundings(os.environ)
-        recorder = opening.recorder(
-            contract, audit, loaded.digest, here, on_latch=self._latched, on_checkpoint=self._export
-        )
-        await event_loop.aside(recorder.open, "audit-open")
-        self._recorder = recorder
+        self._recorder = recorder = await event_loop.aside(lambda: self._opened(loaded, audit, loop), "audit-open")
         await recorder.changed("start")
         if not recorder.signed:
             self._log.info("audit", reason="checkpoints-unsigned")
+        return recorder
+
+    def _opened(self, loaded: Loaded, audit: Audit, loop: asyncio.AbstractEventLoop) -> "AuditRecorder":
+        here = opening.surroundings(os.environ)
+        recorder = opening.recorder(
+            *(loaded.contract, audit, loaded.digest, here),
+            on_latch=self._latched,
+            on_checkpoint=self._export,
+            loop=loop,
+        )
+        recorder.open()
         return recorder
 
     async def changed(self, event: Event, reason: str | None = None) -> None:
