@@ -69,7 +69,7 @@ def _exposed(contract: Contract) -> set[str]:
 
     class Audited:
         detail = "open"
-        unrecorded = 0
+        unrecorded = unrecorded_refusals = 0
 
     class Working:
         in_flight = 0
