@@ -149,3 +149,11 @@ def test_hostile_python_ends_soon(text: str) -> None:
 )
 def test_hostile_dockerfiles_end_soon(text: str) -> None:
     _judge({"Dockerfile": text.encode()})
+
+
+@pytest.mark.parametrize("text", ["\\", "FROM a\n\\", "FROM a\n \\\n\n", "# escape=`\nFROM a\n`\n"])
+def test_a_continuation_of_nothing_is_no_dockerfile_and_the_line_is_named(text: str) -> None:
+    (problem,) = [item for item in rulebook.judge(drawing.draw([SourceFile("Dockerfile", text.encode())])) if item.file]
+    line = text.rstrip().count("\n") + 1
+    assert problem.rule == "BED-INP-001"
+    assert f"line {line} goes on with nothing" in problem.message

@@ -130,7 +130,7 @@ def parse(text: str, path: str) -> Dockerfile:
     """Read a Dockerfile.
 
     Raises:
-        NotADockerfile: No instruction in it, none of them FROM, or the parser's own complaint.
+        NotADockerfile: No instruction in it, none of them FROM, a continuation of none, or the parser's own complaint.
     """
     import dockerfile
 
@@ -143,6 +143,10 @@ def parse(text: str, path: str) -> Dockerfile:
     declared: set[str] = set()
     stray: list[Instruction] = []
     for command in parsed:
+        if command.cmd is None:  # which builders refuse too
+            raise NotADockerfile(
+                f"line {command.start_line} goes on with nothing: a continuation without an instruction"
+            )
         instruction = Instruction(
             command.cmd.upper(),
             command.value,
