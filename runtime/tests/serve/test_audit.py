@@ -134,15 +134,19 @@ def test_a_log_that_fails_with_its_first_record_ends_the_start_for_that_reason(
         assert "load-failed" not in {event["event"] for event in served.events()}
 
 
+def three_are_answered_unrecorded(served: Served) -> None:
+    assert [served.post({"inputs": PATIENT})[0] for _ in range(3)] == [200, 200, 200]
+    status, body = served.get("/readyz")
+    assert (status, body["audit"]) == (200, "answering-unrecorded")
+    _, _, metrics = served.request("GET", "/metrics", admin=True)
+    assert b"bedside_audit_unrecorded_answers_total 3.0" in metrics
+    assert b"bedside_audit_ok 0.0" in metrics
+
+
 def test_with_answer_and_alarm_a_log_that_fails_is_seen_and_patients_are_answered(tmp_path: Path) -> None:
     with serving(audited(on_failure="answer-and-alarm")) as served:
         break_the_log(tmp_path)
-        assert [served.post({"inputs": PATIENT})[0] for _ in range(3)] == [200, 200, 200]
-        status, body = served.get("/readyz")
-        assert (status, body["audit"]) == (200, "answering-unrecorded")
-        _, _, metrics = served.request("GET", "/metrics", admin=True)
-        assert b"bedside_audit_unrecorded_answers_total 3.0" in metrics
-        assert b"bedside_audit_ok 0.0" in metrics
+        three_are_answered_unrecorded(served)
         assert served.stop() == 4
 
 
@@ -315,12 +319,7 @@ def test_with_answer_and_alarm_a_disk_that_hangs_is_seen_and_patients_are_answer
     with serving(audited(on_failure="answer-and-alarm")) as served:
         monkeypatch.setattr(STALLED_AFTER, 0.5)
         syncs.hold_the_next()
-        assert [served.post({"inputs": PATIENT})[0] for _ in range(3)] == [200, 200, 200]
-        status, body = served.get("/readyz")
-        assert (status, body["audit"]) == (200, "answering-unrecorded")
-        _, _, metrics = served.request("GET", "/metrics", admin=True)
-        assert b"bedside_audit_unrecorded_answers_total 3.0" in metrics
-        assert b"bedside_audit_ok 0.0" in metrics
+        three_are_answered_unrecorded(served)
         syncs.goes_on.set()
         wait_until(lambda: served.get("/readyz")[1]["audit"] == "open")
         assert served.stop() == 0

@@ -13,7 +13,7 @@ from bedside_runtime.audit.record import Event
 from bedside_runtime.contract import Audit
 from bedside_runtime.errors import AuditUnavailable
 from bedside_runtime.loading import Loaded
-from bedside_runtime.serve import event_loop
+from bedside_runtime.serve.beside import beside
 from bedside_runtime.serve.lifecycle import Readiness
 from bedside_runtime.serve.logs import EventLog
 from bedside_runtime.service import NoRecord, Recorder
@@ -56,7 +56,7 @@ class Auditing:
         audit, loop = loaded.contract.audit, asyncio.get_running_loop()
         if audit is None:
             return NoRecord()
-        self._recorder = recorder = await event_loop.aside(lambda: self._opened(loaded, audit, loop), "audit-open")
+        self._recorder = recorder = await beside(lambda: self._opened(loaded, audit, loop), name="audit-open")
         await recorder.changed("start")
         if not recorder.signed:
             self._log.info("audit", reason="checkpoints-unsigned")

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def beside(work: Callable[[], T], seconds: float) -> T:
-    """Return what ``work`` returns, and wait for it no longer than ``seconds``.
+async def beside(work: Callable[[], T], seconds: float | None = None, *, name: str = "beside") -> T:
+    """Return what ``work`` returns, done on a thread of that ``name``; wait no longer than ``seconds``, where given.
 
     Raises:
         TimeoutError: It takes longer; it goes on, and nobody sees its end.
@@ -37,6 +37,6 @@ async def beside(work: Callable[[], T], seconds: float) -> T:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
             loop.call_soon_threadsafe(settle, result, failed)
 
-    threading.Thread(target=run, name="beside", daemon=True).start()
+    threading.Thread(target=run, name=name, daemon=True).start()
     async with asyncio.timeout(seconds):
         return await done

@@ -24,6 +24,7 @@ from bedside_runtime.serve.app import Application
 from bedside_runtime.serve.auditing import Auditing
 from bedside_runtime.serve.auth.gate import Open, Shut
 from bedside_runtime.serve.auth.guard import Guard
+from bedside_runtime.serve.beside import beside
 from bedside_runtime.serve.connection import Connection
 from bedside_runtime.serve.entrance import Entrance, Server
 from bedside_runtime.serve.lifecycle import Lifecycle, State
@@ -165,12 +166,12 @@ class Process:
 
     async def _in_thread(self) -> loading.Loaded:
         loop = asyncio.get_running_loop()
-        return await event_loop.aside(
+        return await beside(
             lambda: self._load(
                 lambda stage: _call(loop, self._on_stage, stage),
                 lambda contract: _call(loop, self._on_contract, contract),
             ),
-            "load",
+            name="load",
         )
 
     def _on_stage(self, stage: str) -> None:
