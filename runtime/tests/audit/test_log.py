@@ -1,3 +1,4 @@
+import errno
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
@@ -74,6 +75,70 @@ def test_those_who_wait_share_one_sync() -> None:
     assert not wait([first, *others], 60).not_done
     assert disk.operations.count("sync") - before == 2
     log.close()
+
+
+class WatchedDisk(SlowDisk):
+    """Notes at every sync whether ``first`` has been told yet; one operation after that of ``first`` may fail."""
+
+    first: Ticket | None = None
+    fails = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[bool] = []
+
+    def operation(self, name: str) -> None:
+        if name == "sync" and self.first is not None:
+            self.told.append(self.first.done())
+        if name == self.fails:
+            raise OSError(errno.EIO, "an error")
+        super().operation(name)
+
+
+def two_groups() -> tuple[WatchedDisk, AuditLog[Ticket], Ticket, Ticket]:
+    """A log whose disk waits in the sync of a first group, and a second one behind it."""
+    disk = WatchedDisk()
+    log = opened(disk)
+    disk.may_sync.clear()
+    disk.syncing.clear()
+    first = disk.first = hand_in(log, 0)
+    assert disk.syncing.wait(60)
+    return disk, log, first, hand_in(log, 1)
+
+
+def test_those_before_are_told_while_the_disk_syncs_for_those_behind() -> None:
+    disk, log, first, second = two_groups()
+    disk.may_sync.set()
+    assert not wait([first, second], 60).not_done
+    assert disk.told[-1]
+    log.close()
+
+
+@pytest.mark.parametrize("operation", ["write", "sync"])
+def test_those_before_are_told_that_theirs_is_durable_whatever_becomes_of_those_behind(operation: str) -> None:
+    disk, _log, first, second = two_groups()
+    disk.fails = operation
+    disk.may_sync.set()
+    assert not wait([first, second], 60).not_done
+    assert first.exception() is None
+    assert isinstance(second.exception(), AuditUnavailable)
+    assert requests(disk)[0] == "r-0"
+
+
+def test_those_before_are_told_when_nothing_but_the_end_is_behind_them() -> None:
+    disk = SlowDisk()
+    log = opened(disk)
+    disk.may_sync.clear()
+    disk.syncing.clear()
+    first = hand_in(log, 0)
+    assert disk.syncing.wait(60)
+    closing = threading.Thread(target=log.close)
+    closing.start()
+    while log.state != "closed":
+        closing.join(0.001)
+    disk.may_sync.set()
+    closing.join(60)
+    assert first.result(0) is None
 
 
 def test_closing_writes_what_was_handed_in_and_takes_no_more() -> None:

@@ -52,6 +52,8 @@ class AuditLog(Generic[Ticket]):
         self._closing = False
         self._next_tick = 0.0
         self._began = math.inf  # when the step began that is under way
+        self._durable: list[Ticket] = []  # of entries of the group before, who are still to be told
+        writer.meanwhile = self._tell
         self._late = False  # the last one took too long, and what comes now would wait as long
         self._ended = threading.Event()
         self.ready = False
@@ -155,18 +157,30 @@ class AuditLog(Generic[Ticket]):
     def _step(self, group: list[tuple[Sequence[Entry], Ticket]]) -> None:
         if group:
             self._writer.append([entry for together, _ in group for entry in together])
-            durable = [ticket for _, ticket in group]
+            self._durable = [ticket for _, ticket in group]
             group.clear()
-            self._deliver(durable, None)
         elif self._late:  # nothing waits that would show whether the disk is in time again
             self._writer.append([encode(Heartbeat(self.ready))])
+        if self._queue.empty():
+            self._tell()
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + self._tick_seconds
             self._writer.tick(ready=self.ready)
 
+    def _tell(self) -> None:
+        """Tell those whose entries are durable.
+
+        Where others wait already, that is done once theirs are on their way to the disk: whoever is told needs the
+        interpreter at once, and this thread would get it back, for the next sync, only when they are done.
+        """
+        durable, self._durable = self._durable, []
+        if durable:
+            self._deliver(durable, None)
+
     def _latch(self, group: list[tuple[Sequence[Entry], Ticket]], reason: str) -> None:
         """Tell everybody who waits, and everybody who still slipped in, that nothing of theirs is durable."""
+        self._tell()  # but those before, whose is
         with self._lock:
             self._writer.fail(reason)
             waiting = [ticket for _, ticket in group]

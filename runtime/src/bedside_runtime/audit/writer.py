@@ -83,6 +83,8 @@ class Writer:
         self._waiting = 0  # bytes of them, or a few more
         self._notes: list[str] = []
         self.space_is_low = False
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Called whenever the disk is about to sync: for what can be done while it is at work."""
 
     @property
     def failure(self) -> str | None:
@@ -270,6 +272,7 @@ class Writer:
         self._reserve(self._size + len(data))
         if file.write(data) != len(data):
             raise OSError(errno.EIO, "the disk took only a part of a write")
+        self.meanwhile()
         file.sync()
         if not file.is_here(self._name):
             raise OSError(errno.EIO, "the file of the audit log was moved or removed")
