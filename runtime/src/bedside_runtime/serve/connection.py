@@ -92,6 +92,9 @@ class Connection(Answering):
         left, size = self._held, self._at_once or _PIECE
         try:
             while left and self._refused is None and not self.transport.is_closing():
+                if not self._in_message and self._repeats(left):
+                    left = b""
+                    break
                 self._parse(left[:size])
                 left = left[size:]
                 if self._ended:
@@ -108,6 +111,27 @@ class Connection(Answering):
             self.flow.pause_reading()
         if self.flow.read_paused:
             self._go_on()
+
+    def _repeats(self, data: "bytes | memoryview") -> bool:
+        """Take ``data`` as one request with a head that came before, if it is one; the parser has nothing to add."""
+        wall = self.wall
+        if not isinstance(data, bytes):  # a piece of what came
+            return False
+        known = wall.repeats.find(data)
+        if known is None or known.length > wall.limits.max_body:
+            return False
+        self._expires = math.inf
+        decision = wall.gate.decide(b"POST", known.target, known.fields, self._shown)
+        exchange = self._exchange(known.found, known.head, decision, keep_alive=True)
+        exchange.parts.append(data[len(data) - known.length :])
+        self._queue(exchange)
+        return True
+
+    def _remember(self, data: bytes, exchange: Exchange) -> None:
+        """Remember the head of ``data``, which the parser took as one request."""
+        if exchange.keep_alive:
+            found = exchange.route, exchange.named
+            self.wall.repeats.remember(data, exchange.body, found, self.url, self.headers, exchange.head)
 
     def _go_on(self) -> None:
         """Take another turn, or read on, unless somebody has to be answered or has to read first."""
@@ -153,6 +177,7 @@ class Connection(Answering):
     # -- to the parser
 
     def _parse(self, data: "bytes | memoryview") -> None:
+        begins = not self._in_message
         self._ended = self._grew = False
         self._piece = len(data)
         try:
@@ -169,6 +194,8 @@ class Connection(Answering):
             self._await_rest()
         if self._refused is not None:
             self._refuse(self._refused)
+        elif self._ended and begins and isinstance(data, bytes) and isinstance(self.cycle, Exchange):
+            self._remember(data, self.cycle)
 
     def _await_rest(self) -> None:
         """Give the rest of a message its time; a part that has one already gets no more, however it trickles in."""
@@ -281,21 +308,25 @@ class Connection(Answering):
         keep_alive = self.parser.should_keep_alive()
         if b"connection" in head:  # by which a client that speaks HTTP/1.0 may ask for what it cannot have here
             keep_alive = keep_alive and self.parser.get_http_version() != "1.0"
+        exchange = self._exchange(found, head, decision, keep_alive=keep_alive)
+        if not self.expect_100_continue:
+            return
+        if exchange.problem is not None:
+            self._refused = exchange.problem  # said at once, instead of asking for a body that is thrown away
+        elif exchange.before is None:
+            self._ask_for_body()
+
+    def _exchange(self, found: predicting.Route, head: heads.Head, decision: Decision, *, keep_alive: bool) -> Exchange:
         before = self.cycle
         if before is not None and before.response_complete:
             before = None
         decided = decision if isinstance(decision, Verdict) else ANYBODY  # until it is
         now = time.monotonic()
         self._at_once = _AT_ONCE
-        self.cycle = Exchange(
+        self.cycle = exchange = Exchange(
             *found, head, now, b"", decided.identity, self, before, keep_alive, decision, decided.refusal
         )
-        if not self.expect_100_continue:
-            return
-        if self.cycle.problem is not None:
-            self._refused = self.cycle.problem  # said at once, instead of asking for a body that is thrown away
-        elif before is None:
-            self._ask_for_body()
+        return exchange
 
     def _hand_on(self, decision: Decision) -> None:
         """Give the request to uvicorn and the ASGI application, whose boundary does what was decided."""

@@ -9,6 +9,7 @@ from bedside_runtime.serve.auth.gate import Gate
 from bedside_runtime.serve.line import Line
 from bedside_runtime.serve.metrics import Metrics
 from bedside_runtime.serve.predicting import Predictions
+from bedside_runtime.serve.repeats import Repeats
 from bedside_runtime.serve.turn import Turn
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Wall:
         limits: The release's settings, once they are known.
         line: Where those wait who ask for documents.
         turn: Reads and answers what arrives at the same time.
+        repeats: Heads that came before.
         closing: Whether every answer says that the connection ends with it.
     """
 
@@ -35,6 +37,7 @@ class Wall:
         self.limits = Serve()
         self.line = Line()
         self.turn = Turn(predictions, metrics)
+        self.repeats = Repeats()
         self.closing = False
         self._fields: list[tuple[bytes, bytes]] = []
         self._heads: dict[tuple[int, str], bytes] = {}
