@@ -26,7 +26,7 @@ _LOOKS: Final = 32
 _LONGEST: Final = 0.002
 """Seconds after which no look begins any more: in one much may have to be received, or answers to others written."""
 
-_PART: Final = 32
+_PART: Final = 48
 """About as many requests are answered at once: while their records go to the disk, the next ones are answered."""
 
 
