@@ -15,7 +15,6 @@ from bedside_runtime.audit import record
 from bedside_runtime.audit.clock import SystemClock
 from bedside_runtime.audit.disk import PosixDisk
 from bedside_runtime.audit.log import AuditLog
-from bedside_runtime.audit.prediction import Asked
 from bedside_runtime.audit.privacy import KeepsHmac
 from bedside_runtime.audit.reading import paths
 from bedside_runtime.audit.recorder import AuditRecorder
@@ -33,10 +32,7 @@ class Answer(Struct, frozen=True):
 
     def body(self) -> bytes:
         """Return it as canonical bytes, with the HMAC of its inputs."""
-        entry = self.entry
-        caller = entry.caller
-        asked = Asked(caller.request, caller.identity, 1_000, entry.batch, entry.predictions, entry.rows)
-        (made,) = self.keeper.entries([asked])
+        (made,) = self.keeper.entries([self.entry])
         if not isinstance(made, bytes):
             raise TypeError("an HMAC does not wait for its position")
         return made

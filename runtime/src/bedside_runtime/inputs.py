@@ -25,7 +25,7 @@ class Flag(Struct, frozen=True):
     input: str
 
 
-class ValidRow(Struct, frozen=True):
+class ValidRow(Struct, frozen=True, gc=False):
     """One patient's values, one cell an input in declared order, and what was noticed about them."""
 
     cells: Row

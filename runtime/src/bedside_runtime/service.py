@@ -6,7 +6,7 @@ How the model is asked is the business of `batching`. An answer is handed back o
 import itertools
 import math
 import time
-from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -20,7 +20,7 @@ from bedside_runtime.inputs import Flag, ValidRow
 from bedside_runtime.outputs import band_of
 
 
-class Prediction(Struct, frozen=True):
+class Prediction(Struct, frozen=True, gc=False):
     """One answered row."""
 
     value: Scalar
@@ -28,7 +28,7 @@ class Prediction(Struct, frozen=True):
     flags: tuple[Flag, ...]
 
 
-class Caller(Struct, frozen=True):
+class Caller(Struct, frozen=True, gc=False):
     """Who asked, for the record.
 
     Attributes:
@@ -40,7 +40,7 @@ class Caller(Struct, frozen=True):
     identity: str | None = None
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """All of one answered request that a recorder is given.
 
     Attributes:
@@ -84,7 +84,7 @@ class Recorder(Protocol):
         """Whether a record could be written now; readiness depends on it."""
         ...
 
-    def record(self, entries: Iterable[Entry]) -> Awaitable[None] | None:
+    def record(self, entries: Sequence[Entry]) -> Awaitable[None] | None:
         """Return what ends once all of ``entries`` are durable, ``None`` where nothing is kept.
 
         Answers leave after that.
@@ -111,7 +111,7 @@ class NoRecord:
     healthy = True
     detail = "none"
 
-    def record(self, entries: Iterable[Entry]) -> None:
+    def record(self, entries: Sequence[Entry]) -> None:
         """Keep nothing."""
 
     def begin(self) -> None:

@@ -14,13 +14,13 @@ from keys import signer
 
 from bedside_runtime.audit import record
 from bedside_runtime.audit.disk import PosixDisk
-from bedside_runtime.audit.prediction import Asked
 from bedside_runtime.audit.privacy import Keeper, KeepsHmac, KeepsNothing
 from bedside_runtime.audit.reading import EVENT, judge, paths
 from bedside_runtime.audit.sealing import KeepsSealed
 from bedside_runtime.audit.writer import Settings, Writer
 from bedside_runtime.contract import Row, Scalar
 from bedside_runtime.inputs import Flag
+from bedside_runtime.service import Caller, Entry, Prediction
 
 POD = "icu-7f9c-x1"
 RELEASE, IMAGE = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
@@ -31,12 +31,6 @@ RECIPIENT = X25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 """Keys of these logs alone."""
 
 _VALUES: Sequence[Scalar] = (0.148281274557863, 1e-9, 12, True, "malignant")
-
-
-class _Output(msgspec.Struct, frozen=True):
-    value: Scalar
-    band: str | None
-    flags: tuple[Flag, ...] = ()
 
 
 class _Clock:
@@ -57,9 +51,9 @@ def _entries(keeper: Keeper) -> Iterator[record.Entry]:
     yield record.encode(record.Lifecycle("ready"))
     for number, value in enumerate(_VALUES):
         flags = (Flag("missing", "Größe"), Flag("outside-expected", "age")) if number % 2 else ()
-        outputs = [_Output(value, "elevated" if number else None, flags)] * (1 + number % 2)
-        asked = Asked(f"r-{number}", "ehr" if number else None, 120 + number, 3, outputs, ROWS[: 1 + number % 2])
-        yield from keeper.entries([asked])
+        outputs = [Prediction(value, "elevated" if number else None, flags)] * (1 + number % 2)
+        caller = Caller(f"r-{number}", "ehr" if number else None)
+        yield from keeper.entries([Entry(caller, ROWS[: 1 + number % 2], outputs, (120 + number) / 1e6, 3)])
     yield record.encode(record.Refusal("r-refused", "ehr", 422, "invalid-inputs", 77))
     yield record.encode(record.Lifecycle("not-ready", "predict-loop-stalled"))
     yield record.encode(record.Heartbeat(ready=False))

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from bedside_runtime import canonical
 from bedside_runtime.audit import record
-from bedside_runtime.audit.prediction import Asked, CanonicalInputs, bodies, scalar
+from bedside_runtime.audit.prediction import CanonicalInputs, bodies, scalar
 from bedside_runtime.inputs import Flag
-from bedside_runtime.service import Prediction
+from bedside_runtime.service import Caller, Entry, Prediction
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 floats = st.floats(allow_nan=False, allow_infinity=False)
@@ -79,11 +79,25 @@ def test_a_body_is_written_as_the_canonical_encoder_writes_it(
         "release": "sha256:x",
         "request": request,
     }
-    asked = Asked(request, caller, duration, batch, rows, [])
-    made, another = bodies([asked, asked], [["ab"], None], "sha256:x", None)
+    entry = Entry(Caller(request, caller), [], rows, duration / 1e6, batch)
+    made, another = bodies([entry, entry], [["ab"], None], "sha256:x", None)
     assert made == canonical.encode(value)
     assert another == canonical.encode({**value, "inputs": None})
     read = msgspec.json.decode(made, type=record.Body)
     assert isinstance(read, record.Prediction)
     assert (read.request, read.caller, read.inputs) == (request, caller, ("ab",))
     assert [exact(item.value) for item in read.outputs] == [exact(answer) for answer, _, _ in outputs]
+
+
+@given(
+    st.lists(st.tuples(floats, st.sampled_from(["ab", "1.0", "null", "-0.0", "7e2", '"', "\\", "x" * 20])), min_size=1)
+)
+def test_texts_that_are_known_to_mislead_nobody_need_no_second_look(rows: list[tuple[float, str]]) -> None:
+    texts = {text for _, text in rows}
+    assert CanonicalInputs(["b", "a"], texts).each(rows) == CanonicalInputs(["b", "a"]).each(rows)
+
+
+@pytest.mark.parametrize("text", ["1.0,2", "{1.0}", "1.0,", "1.0}"])
+def test_one_known_text_that_could_mislead_is_enough_for_a_second_look(text: str) -> None:
+    (written,) = CanonicalInputs(["a", "b"], ["ab", text]).each([(text, 2.0)])
+    assert written == canonical.encode({"a": text, "b": 2})

@@ -7,22 +7,22 @@ from logs import POD, RELEASE
 
 from bedside_runtime import canonical
 from bedside_runtime.audit import record
-from bedside_runtime.audit.prediction import Asked
 from bedside_runtime.audit.privacy import Keeper, KeepsHmac, KeepsNothing, key_id, mac, read_hmac_key
 from bedside_runtime.audit.record import Entry, Position
 from bedside_runtime.contract import Row
 from bedside_runtime.errors import AuditKeyInvalid
-from bedside_runtime.service import Prediction
+from bedside_runtime.service import Caller, Prediction
+from bedside_runtime.service import Entry as Answered
 
 NAMES = ["age", "lactate", "admission", "ventilated"]
 ROW = (63, 1.5, "Emergency", True)
-ASKED = Asked("r-1", "ward-3", 12, 1, [Prediction(0.25, "low", ())], [])
+ANSWERED = Answered(Caller("r-1", "ward-3"), [], [Prediction(0.25, "low", ())], 12e-6, 1)
 
 KEY = bytes(range(32))
 
 
 def kept(keeper: Keeper, *rows: Row) -> Entry:
-    (entry,) = keeper.entries([msgspec.structs.replace(ASKED, rows=rows)])
+    (entry,) = keeper.entries([msgspec.structs.replace(ANSWERED, rows=rows)])
     return entry
 
 

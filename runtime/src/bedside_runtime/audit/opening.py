@@ -116,7 +116,8 @@ def _keeper(contract: Contract, audit: Audit, release: str, here: Surroundings) 
         case "none":
             return KeepsNothing(names, release, here.image)
         case "hmac":
-            return KeepsHmac(names, release, here.image, read_hmac_key(_mounted(here, HMAC_KEY)))
+            texts = [text for item in contract.inputs for text in item.categories]
+            return KeepsHmac(names, release, here.image, read_hmac_key(_mounted(here, HMAC_KEY)), texts=texts)
         case "encrypted":
             from bedside_runtime.audit import sealing  # needs the extra `audit`, which other settings do not
 

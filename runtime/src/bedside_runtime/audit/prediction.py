@@ -5,17 +5,18 @@ numbers are written as RFC 8785 has them. A property test holds it byte for byte
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from types import NoneType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
 from bedside_runtime import canonical
-from bedside_runtime.contract import Cell, Row, Scalar
+from bedside_runtime.contract import Cell, Row
 from bedside_runtime.inputs import Flag
+from bedside_runtime.service import Entry, Prediction
 
 _EXACT: Final = 2**53
 _AS_THEY_ARE: Final = frozenset({NoneType, bool, str})
@@ -35,7 +36,7 @@ Kept: TypeAlias = Sequence[str] | str | None
 """What is kept of the inputs: nothing, one text for all rows, or one a row."""
 
 
-class Answered(Struct, frozen=True):
+class Answered(Struct, frozen=True, gc=False):
     """One answered row. Fields stand in canonical order."""
 
     band: str | None
@@ -43,7 +44,7 @@ class Answered(Struct, frozen=True):
     value: Cell | Raw
 
 
-class _Prediction(Struct, frozen=True):
+class _Prediction(Struct, frozen=True, gc=False):
     """Fields stand in canonical order."""
 
     batch: int
@@ -57,50 +58,11 @@ class _Prediction(Struct, frozen=True):
     request: str
 
 
-class Output(Protocol):
-    """One answered row."""
-
-    @property
-    def value(self) -> Scalar:
-        """What was answered."""
-        ...
-
-    @property
-    def band(self) -> str | None:
-        """Its band, where the output has bands."""
-        ...
-
-    @property
-    def flags(self) -> tuple[Flag, ...]:
-        """What was noticed about the inputs."""
-        ...
-
-
-class Asked(Struct, frozen=True):
-    """One answered request.
-
-    Attributes:
-        request: Request id.
-        caller: Authenticated caller; ``None`` where nobody authenticates.
-        duration_us: Microseconds that the model's call took.
-        batch: Rows that this call answered, those of other requests included.
-        outputs: One a row.
-        rows: What was asked, in declared units.
-    """
-
-    request: str
-    caller: str | None
-    duration_us: int
-    batch: int
-    outputs: Sequence[Output]
-    rows: Sequence[Row]
-
-
-def bodies(asked: Sequence[Asked], inputs: Iterable[Kept], release: str, image: str | None) -> list[bytes]:
+def bodies(answered: Sequence[Entry], inputs: Iterable[Kept], release: str, image: str | None) -> list[bytes]:
     """Return the canonical bytes of the bodies of predictions.
 
     Args:
-        asked: Who asked, what was answered.
+        answered: Who asked, what was answered.
         inputs: What is kept of the inputs of each.
         release: Release digest.
         image: Image digest.
@@ -108,18 +70,25 @@ def bodies(asked: Sequence[Asked], inputs: Iterable[Kept], release: str, image: 
     made = [
         _Prediction(
             one.batch,
-            one.caller,
-            one.duration_us,
+            one.caller.identity,
+            round(one.seconds * 1e6),
             image,
             kept,
             "prediction",
-            [Answered(item.band, item.flags, scalar(item.value)) for item in one.outputs],
+            _outputs(one.predictions),
             release,
-            one.request,
+            one.caller.request,
         )
-        for one, kept in zip(asked, inputs, strict=True)
+        for one, kept in zip(answered, inputs, strict=True)
     ]
     return _lines(made)
+
+
+def _outputs(predictions: Sequence[Prediction]) -> Sequence[Answered]:
+    if len(predictions) != 1:
+        return [Answered(one.band, one.flags, scalar(one.value)) for one in predictions]
+    (one,) = predictions
+    return (Answered(one.band, one.flags, scalar(one.value)),)
 
 
 def _lines(values: Sequence[object]) -> list[bytes]:
@@ -139,7 +108,13 @@ def scalar(value: Cell) -> Cell | Raw:
 class CanonicalInputs:
     """Writes rows as canonical objects, input name to value in the declared unit."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], texts: Collection[str] | None = None) -> None:
+        """Made once a release.
+
+        Args:
+            names: Of the inputs, in the order of a row.
+            texts: All that a cell may say; ``None`` where it may say anything.
+        """
         order = sorted(range(len(names)), key=lambda index: names[index].encode("utf-16-be"))
         self._ordered: Callable[[Row], Row] = itemgetter(*order) if len(order) > 1 else tuple
         self._names = [names[index] for index in order]
@@ -147,6 +122,7 @@ class CanonicalInputs:
         empty = msgspec.json.encode(dict.fromkeys(names))
         self._nulls = empty.count(b"null") - len(names)
         self._commas, self._braces = empty.count(b","), empty.count(b"}")
+        self._may_mislead = texts is None or any({",", "}"} & set(text) for text in texts)
         self._plain = not {b".0,", b".0}"} & {empty[at : at + 3] for at in range(len(empty))}
 
     def each(self, rows: Sequence[Row]) -> list[bytes]:
@@ -169,8 +145,7 @@ class CanonicalInputs:
             _EXPONENT in shape
             or _LONG in shape
             or b"-0.0" in written
-            or written.count(b",") != count * self._commas
-            or written.count(b"}") != count * self._braces
+            or (self._may_mislead and self._misleads(written, count))
         ):
             return None
         nulls = written.count(b"null") - count * self._nulls
@@ -178,6 +153,10 @@ class CanonicalInputs:
             return None
         plain = written.replace(b".0,", b",").replace(b".0}", b"}")  # no text has a comma or a brace in it
         return plain.split(b"\n")[:-1]
+
+    def _misleads(self, written: bytes, count: int) -> bool:
+        """Say whether a text holds what ends a number outside of one."""
+        return written.count(b",") != count * self._commas or written.count(b"}") != count * self._braces
 
     def _slowly(self, ordered: Row) -> bytes:
         written = [cell if type(cell) in _AS_THEY_ARE else number(cell) for cell in ordered]

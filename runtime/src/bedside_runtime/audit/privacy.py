@@ -7,14 +7,15 @@ it says nothing, not even to somebody who tries every blood pressure: a plain ha
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
 from bedside_runtime.audit import prediction, record
-from bedside_runtime.audit.prediction import Asked, CanonicalInputs, Kept
+from bedside_runtime.audit.prediction import CanonicalInputs, Kept
 from bedside_runtime.audit.record import Entry
 from bedside_runtime.errors import AuditKeyInvalid
+from bedside_runtime.service import Entry as Answered
 
 _CONTEXT: Final = b"bedside.audit/1 inputs\n"
 _KEY_CONTEXT: Final = b"bedside.audit/1 key id\n"
@@ -27,7 +28,7 @@ class Keeper(Protocol):
         """Start a segment."""
         ...
 
-    def entries(self, asked: Sequence[Asked]) -> Sequence[Entry]:
+    def entries(self, answered: Sequence[Answered]) -> Sequence[Entry]:
         """Return the entries of answered requests, one each."""
         ...
 
@@ -35,13 +36,16 @@ class Keeper(Protocol):
 class Keeps:
     """What all keepers know: the release, the image, the inputs' names."""
 
-    def __init__(self, names: Sequence[str], release: str, image: str | None) -> None:
-        self.inputs = CanonicalInputs(names)
+    def __init__(
+        self, names: Sequence[str], release: str, image: str | None, *, texts: Collection[str] | None = None
+    ) -> None:
+        """``names`` and ``texts`` as `CanonicalInputs` has them."""
+        self.inputs = CanonicalInputs(names, texts)
         self._release, self._image = release, image
 
-    def bodies(self, asked: Sequence[Asked], inputs: Iterable[Kept]) -> list[bytes]:
+    def bodies(self, answered: Sequence[Answered], inputs: Iterable[Kept]) -> list[bytes]:
         """Return the bodies of predictions, each with its ``inputs`` in it."""
-        return prediction.bodies(asked, inputs, self._release, self._image)
+        return prediction.bodies(answered, inputs, self._release, self._image)
 
 
 class KeepsNothing(Keeps):
@@ -51,16 +55,18 @@ class KeepsNothing(Keeps):
         """See `Keeper`."""
         return record.Payload("none")
 
-    def entries(self, asked: Sequence[Asked]) -> Sequence[Entry]:
+    def entries(self, answered: Sequence[Answered]) -> Sequence[Entry]:
         """See `Keeper`."""
-        return self.bodies(asked, [None] * len(asked))
+        return self.bodies(answered, [None] * len(answered))
 
 
 class KeepsHmac(Keeps):
     """HMAC-SHA256 (RFC 2104) of each row's canonical inputs."""
 
-    def __init__(self, names: Sequence[str], release: str, image: str | None, key: bytes) -> None:
-        super().__init__(names, release, image)
+    def __init__(
+        self, names: Sequence[str], release: str, image: str | None, key: bytes, *, texts: Collection[str] | None = None
+    ) -> None:
+        super().__init__(names, release, image, texts=texts)
         self._key_id = key_id(key)
         keyed = _keyed(key)
         self._keyed = getattr(keyed, "_hmac", keyed)  # OpenSSL's own object, without the one of Python around it
@@ -69,10 +75,10 @@ class KeepsHmac(Keeps):
         """See `Keeper`."""
         return record.Payload("hmac", self._key_id)
 
-    def entries(self, asked: Sequence[Asked]) -> Sequence[Entry]:
+    def entries(self, answered: Sequence[Answered]) -> Sequence[Entry]:
         """See `Keeper`."""
-        macs = map(self._mac, self.inputs.each([row for one in asked for row in one.rows]))
-        return self.bodies(asked, [list(islice(macs, len(one.rows))) for one in asked])
+        macs = map(self._mac, self.inputs.each([row for one in answered for row in one.rows]))
+        return self.bodies(answered, [list(islice(macs, len(one.rows))) for one in answered])
 
     def _mac(self, inputs: bytes) -> str:
         """As `mac`. A copy of the keyed state: `hmac.digest` would hand the interpreter to another thread each time."""

@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal, TypeAlias
 
 from bedside_runtime.audit.chain import MAX_BODY
 from bedside_runtime.audit.log import AuditLog
-from bedside_runtime.audit.prediction import Asked
 from bedside_runtime.audit.privacy import Keeper
 from bedside_runtime.audit.record import Entry, Event, Lifecycle, Refusal, encode
 from bedside_runtime.audit.writer import Writer
@@ -80,7 +79,7 @@ class AuditRecorder:
         """Whether checkpoints are signed."""
         return self._log.signed
 
-    def record(self, entries: Iterable[Answered]) -> Awaitable[None]:
+    def record(self, entries: Sequence[Answered]) -> Awaitable[None]:
         """Return what ends once all of ``entries`` are durable.
 
         It raises AuditUnavailable when some never will be, or the disk hangs; nobody of them may be answered then.
@@ -88,12 +87,11 @@ class AuditRecorder:
         Raises:
             RecordTooLarge: One does not fit into one record; none of them is recorded.
         """
-        asked = [_asked(entry) for entry in entries]
-        waiting = self._nothing_taken() if self._log.stalled else self._taken(asked)
-        return self._anyway(waiting, len(asked)) if self._answers_anyway else waiting
+        waiting = self._nothing_taken() if self._log.stalled else self._taken(entries)
+        return self._anyway(waiting, len(entries)) if self._answers_anyway else waiting
 
-    def _taken(self, asked: Sequence[Asked]) -> _Waiting:
-        made = self._keeper.entries(asked)
+    def _taken(self, entries: Sequence[Answered]) -> _Waiting:
+        made = self._keeper.entries(entries)
         if any(isinstance(entry, bytes) and len(entry) > MAX_BODY for entry in made):
             raise RecordTooLarge("the answer does not fit into one record")
         waiting = self._hand_in(made)
@@ -207,9 +205,3 @@ class AuditRecorder:
 
     def _latched(self, reason: str) -> None:
         self._loop.call_soon_threadsafe(self._on_latch, reason)
-
-
-def _asked(entry: Answered) -> Asked:
-    caller = entry.caller
-    micros = round(entry.seconds * 1e6)
-    return Asked(caller.request, caller.identity, micros, entry.batch, entry.predictions, entry.rows)

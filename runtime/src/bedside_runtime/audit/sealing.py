@@ -13,10 +13,10 @@ from typing import Final
 
 from bedside_runtime.audit import record
 from bedside_runtime.audit.chain import MAX_BODY
-from bedside_runtime.audit.prediction import Asked
 from bedside_runtime.audit.privacy import Keeps
 from bedside_runtime.audit.record import Entry, Position
 from bedside_runtime.errors import AuditKeyInvalid, AuditUnavailable, LibraryMissing, RecordTooLarge
+from bedside_runtime.service import Entry as Answered
 
 try:
     from cryptography.exceptions import InvalidTag
@@ -58,13 +58,13 @@ class KeepsSealed(Keeps):
         wrapped = _HPKE.encrypt(key, self._recipient, info=_info(pod, segment))
         return record.Payload("encrypted", recipient_id(self._recipient), base64.b64encode(wrapped).decode())
 
-    def entries(self, asked: Sequence[Asked]) -> Sequence[Entry]:
+    def entries(self, answered: Sequence[Answered]) -> Sequence[Entry]:
         """See `Keeper`. Sealed on the log's thread, where the record's number is known."""
-        return [self._entry(one) for one in asked]
+        return [self._entry(one) for one in answered]
 
-    def _entry(self, asked: Asked) -> Entry:
-        plain = self.inputs.rows(asked.rows)
-        (bare,) = self.bodies([asked], [None])
+    def _entry(self, answered: Answered) -> Entry:
+        plain = self.inputs.rows(answered.rows)
+        (bare,) = self.bodies([answered], [None])
         if len(plain) * 4 // 3 + len(bare) > MAX_BODY:
             raise RecordTooLarge("the inputs of the request do not fit into one record")
 
@@ -72,7 +72,7 @@ class KeepsSealed(Keeps):
             if self._cipher is None:
                 raise AuditUnavailable("no segment is open")
             data = self._cipher.encrypt(_nonce(position), plain, _associated(position))
-            (made,) = self.bodies([asked], [base64.b64encode(data).decode()])
+            (made,) = self.bodies([answered], [base64.b64encode(data).decode()])
             return made
 
         return sealed

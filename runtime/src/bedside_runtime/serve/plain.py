@@ -14,7 +14,7 @@ from bedside_runtime.service import Prediction
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
-class _Answer(Struct, frozen=True):
+class _Answer(Struct, frozen=True, gc=False):
     id: str
     release: Raw
     predictions: Sequence[Prediction]

@@ -89,7 +89,7 @@ class Asked(Struct, eq=False):
     identity: str | None
 
 
-class Reply(Struct, frozen=True):
+class Reply(Struct, frozen=True, gc=False):
     """What is answered.
 
     Attributes:

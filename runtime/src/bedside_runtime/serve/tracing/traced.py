@@ -1,7 +1,7 @@
 """Asking the model and recording, each noted in the trace of its request: wrappers, there only if asked for."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from bedside_runtime.batching import Answered, Asking
@@ -88,7 +88,7 @@ class TracedRecorder:
         """See ``Recorder``."""
         self._recorder.begin()
 
-    async def record(self, entries: Iterable[Entry]) -> None:
+    async def record(self, entries: Sequence[Entry]) -> None:
         """See ``Recorder``."""
         since = time.time_ns()
         if (recorded := self._recorder.record(entries)) is not None:
