@@ -565,15 +565,15 @@ def answered_in_one_turn(names: Sequence[str], at_edge: Sequence[str] = ()) -> t
 
 
 def test_the_records_of_one_part_are_on_their_way_before_the_next_part_is_asked_for() -> None:
-    names = [str(number) for number in range(70)]
+    names = [str(number) for number in range(100)]
     assert answered_in_one_turn(names) == (
-        ["35 recorded", *names[:35], "begin", "35 recorded", *names[35:]],
+        ["50 recorded", *names[:50], "begin", "50 recorded", *names[50:]],
         [],
     )
 
 
 def test_a_part_whose_answers_never_come_ends_its_own_connections_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    replies, names = Predictions._replies, [str(number) for number in range(70)]
+    replies, names = Predictions._replies, [str(number) for number in range(100)]
 
     async def some(of: Any, ready: Any, asked: Sequence[Any], callers: Any, recording: Awaitable[Any]) -> Any:
         found = await replies(of, ready, asked, callers, recording)
@@ -584,24 +584,24 @@ def test_a_part_whose_answers_never_come_ends_its_own_connections_alone(monkeypa
     monkeypatch.setattr(Predictions, "_replies", some)
     noted, reported = answered_in_one_turn(names)
     assert reported == ["ZeroDivisionError"]
-    assert [name for name in noted if name in names] == names[35:]
-    assert [name for name in noted if name.endswith("ended")] == [f"{name} ended" for name in names[:35]]
+    assert [name for name in noted if name in names] == names[50:]
+    assert [name for name in noted if name.endswith("ended")] == [f"{name} ended" for name in names[:50]]
 
 
 def test_whom_the_model_leaves_out_of_any_part_is_answered_alone_in_the_order_in_which_they_came() -> None:
-    names = [str(number) for number in range(70)]
-    noted, reported = answered_in_one_turn(names, at_edge=["2", "30", "50"])
+    names = [str(number) for number in range(100)]
+    noted, reported = answered_in_one_turn(names, at_edge=["2", "30", "60"])
     assert reported == []
-    together = [name for name in names if name not in ("2", "30", "50")]
+    together = [name for name in names if name not in ("2", "30", "60")]
     assert noted == [
-        *("33 recorded", *together[:33], "begin", "34 recorded", *together[33:]),
-        *("2 alone", "30 alone", "50 alone"),
+        *("48 recorded", *together[:48], "begin", "49 recorded", *together[48:]),
+        *("2 alone", "30 alone", "60 alone"),
     ]
 
 
 def test_a_few_are_answered_in_one_piece() -> None:
-    names = [str(number) for number in range(40)]
-    assert answered_in_one_turn(names) == (["40 recorded", *names], [])
+    names = [str(number) for number in range(64)]
+    assert answered_in_one_turn(names) == (["64 recorded", *names], [])
 
 
 def test_a_part_whose_answers_cannot_be_sent_holds_up_no_other_part() -> None:
