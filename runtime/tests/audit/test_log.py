@@ -1,5 +1,6 @@
 import errno
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 
@@ -95,19 +96,37 @@ class WatchedDisk(SlowDisk):
         super().operation(name)
 
 
-def two_groups() -> tuple[WatchedDisk, AuditLog[Ticket], Ticket, Ticket]:
-    """A log whose disk waits in the sync of a first group, and a second one behind it."""
+def one_group(
+    tell: Callable[[Sequence[Ticket], AuditUnavailable | None], None] = deliver,
+    on_failure: Callable[[str], None] = lambda _: None,
+) -> tuple[WatchedDisk, AuditLog[Ticket], Ticket]:
+    """A log whose disk waits in the sync of a group; nothing is due in time."""
     disk = WatchedDisk()
-    log = opened(disk)
+    log: AuditLog[Ticket] = AuditLog(writer(disk, Settings()), tell, on_failure=on_failure, tick_seconds=60)
+    log.open()
+    hand_in(log, 9)
+    for _ in range(60_000):
+        if "statvfs" in disk.operations:  # what time demands is done
+            break
+        time.sleep(0.001)
     disk.may_sync.clear()
     disk.syncing.clear()
-    first = disk.first = hand_in(log, 0)
+    disk.first = hand_in(log, 0)
     assert disk.syncing.wait(60)
-    return disk, log, first, hand_in(log, 1)
+    return disk, log, disk.first
+
+
+def test_a_ticket_does_not_wait_for_what_time_demands() -> None:
+    log: AuditLog[Ticket] = AuditLog(writer(SimulatedDisk(), Settings()), deliver, tick_seconds=60)
+    log.open()
+    for number in range(3):
+        hand_in(log, number).result(30)
+    log.close()
 
 
 def test_those_before_are_told_while_the_disk_syncs_for_those_behind() -> None:
-    disk, log, first, second = two_groups()
+    disk, log, first = one_group()
+    second = hand_in(log, 1)
     disk.may_sync.set()
     assert not wait([first, second], 60).not_done
     assert disk.told[-1]
@@ -116,13 +135,72 @@ def test_those_before_are_told_while_the_disk_syncs_for_those_behind() -> None:
 
 @pytest.mark.parametrize("operation", ["write", "sync"])
 def test_those_before_are_told_that_theirs_is_durable_whatever_becomes_of_those_behind(operation: str) -> None:
-    disk, _log, first, second = two_groups()
+    disk, log, first = one_group()
+    second = hand_in(log, 1)
     disk.fails = operation
     disk.may_sync.set()
     assert not wait([first, second], 60).not_done
     assert first.exception() is None
     assert isinstance(second.exception(), AuditUnavailable)
-    assert requests(disk)[0] == "r-0"
+    assert requests(disk)[:2] == ["r-9", "r-0"]
+
+
+def test_those_before_are_told_although_nothing_is_to_be_written_for_those_behind() -> None:
+    disk, log, first = one_group()
+    nothing = Ticket()
+    log.submit([((), nothing)])
+    disk.may_sync.set()
+    assert not wait([first, nothing], 60).not_done
+    log.close()
+
+
+class LookingDisk(SlowDisk):
+    """Notes whether ``first`` has been told when it is asked how much space is free."""
+
+    first: Ticket | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[bool] = []
+
+    def operation(self, name: str) -> None:
+        if name == "statvfs" and self.first is not None:
+            self.told.append(self.first.done())
+        super().operation(name)
+
+
+def test_those_who_wait_do_not_wait_for_what_time_demands() -> None:
+    disk = LookingDisk()
+    log: AuditLog[Ticket] = AuditLog(writer(disk, Settings()), deliver, tick_seconds=0.0)
+    log.open()
+    disk.may_sync.clear()
+    disk.syncing.clear()
+    first = hand_in(log, 0)
+    assert disk.syncing.wait(60)
+    second, disk.first = hand_in(log, 1), first
+    disk.may_sync.set()
+    assert not wait([first, second], 60).not_done
+    assert disk.told[0]
+    log.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("operation", ["write", "sync"])
+def test_a_log_whose_callers_cannot_be_told_still_says_that_it_has_latched(operation: str) -> None:
+    def nobody(_tickets: Sequence[Ticket], _error: AuditUnavailable | None) -> None:
+        if not is_there:
+            raise RuntimeError("the loop is closed")
+
+    is_there, reasons = [True], list[str]()
+    disk, log, _ = one_group(nobody, reasons.append)
+    hand_in(log, 1)
+    is_there.clear()
+    disk.fails = operation
+    disk.may_sync.set()
+    with pytest.raises(AuditUnavailable):
+        log.close()
+    log._thread.join(60)
+    assert len(reasons) == 1
 
 
 def test_those_before_are_told_when_nothing_but_the_end_is_behind_them() -> None:

@@ -428,7 +428,7 @@ def test_hundreds_of_connections_are_asked_in_turns_whether_their_time_is_up(mon
         class Swept:
             server_state = port.state
 
-        sweeping = asyncio.create_task(process._sweep([Swept()], []))  # type: ignore[list-item] # only its state
+        sweeping = asyncio.create_task(process._sweep([Swept()]))  # type: ignore[list-item] # only its state
         began = asyncio.get_running_loop().time()
         while len(turns) < 100:
             await asyncio.sleep(0)

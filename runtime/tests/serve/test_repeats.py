@@ -298,6 +298,41 @@ def test_a_connection_that_waits_for_its_answer_is_not_idle() -> None:
     assert event_loop.run(scene()) == [False, True]
 
 
+@pytest.mark.parametrize(
+    "last",
+    [
+        USUAL.replace(LENGTH, LENGTH + b"\r\nconnection: close"),
+        USUAL.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    ],
+    ids=["close", "1.0"],
+)
+def test_what_comes_behind_the_last_request_of_a_connection_is_refused_as_by_the_parser(last: bytes) -> None:
+    async def scene(wall: Wall) -> tuple[object, ...]:
+        held = wall.predictions.recorder  # type: ignore[union-attr] # this port has them
+        assert isinstance(held, Held)
+        held.durable.set()
+        await answered(*made(wall), USUAL)
+        held.durable.clear()
+        connection, wire = made(wall)
+        said = [await answered(connection, wire, piece) for piece in (last, USUAL)]
+        state = len(connection.pipeline), connection.flow.read_paused, connection._refused is not None
+        held.durable.set()
+        return *said, await answered(connection, wire, b""), *state, wire.closing
+
+    knows, parses = (port(recorder=Held(), remembers=remembers) for remembers in (True, False))
+    assert event_loop.run(scene(knows)) == event_loop.run(scene(parses))
+
+
+def test_what_stood_behind_a_body_does_not_count_for_the_head_that_follows() -> None:
+    chunked = USUAL.replace(LENGTH, b"transfer-encoding: chunked").removesuffix(patient())
+    trailers = [b"x: %b\r\n" % (b"a" * 1_000)] * 20
+    long = USUAL.replace(b"host: h", b"host: h\r\nx: " + b"a" * 16_000)
+    heard = [chunked, b"%x\r\n%b\r\n0\r\n" % (len(patient()), patient()), *trailers, b"\r\n"]
+    for between in ([], [USUAL]):
+        said = conversation([USUAL, *heard, *between, *cut(long, range(0, 16_000, 1_000))], port())
+        assert [answer[9:12] for answer, _ in said if answer] == [b"200"] * (3 + len(between))
+
+
 def test_what_began_in_another_piece_is_no_head() -> None:
     wall = port()
     conversation([USUAL[:9], USUAL[9:]], wall)

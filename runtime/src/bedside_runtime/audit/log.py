@@ -157,13 +157,13 @@ class AuditLog(Generic[Ticket]):
     def _step(self, group: list[tuple[Sequence[Entry], Ticket]]) -> None:
         if group:
             self._writer.append([entry for together, _ in group for entry in together])
-            self._durable = [ticket for _, ticket in group]
+            self._durable += [ticket for _, ticket in group]
             group.clear()
         elif self._late:  # nothing waits that would show whether the disk is in time again
             self._writer.append([encode(Heartbeat(self.ready))])
-        if self._queue.empty():
-            self._tell()
         now = time.monotonic()
+        if self._queue.empty() or now >= self._next_tick:
+            self._tell()
         if now >= self._next_tick:
             self._next_tick = now + self._tick_seconds
             self._writer.tick(ready=self.ready)
@@ -180,12 +180,12 @@ class AuditLog(Generic[Ticket]):
 
     def _latch(self, group: list[tuple[Sequence[Entry], Ticket]], reason: str) -> None:
         """Tell everybody who waits, and everybody who still slipped in, that nothing of theirs is durable."""
-        self._tell()  # but those before, whose is
         with self._lock:
             self._writer.fail(reason)
             waiting = [ticket for _, ticket in group]
             while not self._queue.empty():
                 waiting += [ticket for _, ticket in self._queue.get_nowait() or ()]
         self._on_failure(reason)
+        self._tell()  # but those before, whose is
         if waiting:
             self._deliver(waiting, AuditUnavailable(reason))

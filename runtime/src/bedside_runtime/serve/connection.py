@@ -114,8 +114,10 @@ class Connection(Answering):
 
     def _repeats(self, data: "bytes | memoryview") -> bool:
         """Take ``data`` as one request with a head that came before, if it is one; the parser has nothing to add."""
-        wall = self.wall
+        wall, before = self.wall, self.cycle
         if not isinstance(data, bytes):  # a piece of what came
+            return False
+        if before is not None and not before.keep_alive:  # the parser takes nothing behind it
             return False
         known = wall.repeats.find(data)
         if known is None or known.length > wall.limits.max_body:
@@ -233,6 +235,7 @@ class Connection(Answering):
         self.headers = []
         self._in_head = self._in_message = True
         self._timed = ""
+        self._unparsed = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head came. One behind the body is nobody's: the gate has not seen it."""

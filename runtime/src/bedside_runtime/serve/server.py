@@ -103,7 +103,8 @@ class Process:
         await _all_started(servers)
         self._entrance.opened(servers[0], self, self._log)
         beside = [
-            asyncio.create_task(_sweep(servers, self._walls)),
+            asyncio.create_task(_sweep(servers)),
+            asyncio.create_task(_forget(self._walls)),
             asyncio.create_task(self._follow_readiness()),
             asyncio.create_task(self._relieve()),
             asyncio.create_task(self._guard.watch(self._log, lambda: _end_outdated(servers[0]))),
@@ -317,12 +318,18 @@ async def _all_started(servers: list[Server]) -> None:
         await asyncio.sleep(0.005)
 
 
-async def _sweep(servers: list[Server], walls: Sequence[Wall]) -> None:
-    """End the connections whose time is up, and forget the heads that came before."""
+async def _forget(walls: Sequence[Wall]) -> None:
+    """Forget the heads that came before, which may carry credentials, however many connections there are."""
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         for wall in walls:
             wall.repeats.forget()
+
+
+async def _sweep(servers: list[Server]) -> None:
+    """End the connections whose time is up."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
         now = asyncio.get_running_loop().time()
         for server in servers:
             for number, connection in enumerate(list(server.server_state.connections)):
