@@ -79,17 +79,18 @@ def test_those_who_wait_share_one_sync() -> None:
 
 
 class WatchedDisk(SlowDisk):
-    """Notes at every sync whether ``first`` has been told yet; one operation after that of ``first`` may fail."""
+    """Notes at each of one kind of operation whether ``first`` has been told yet; one of another kind may fail."""
 
     first: Ticket | None = None
     fails = ""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: str) -> None:
         super().__init__()
+        self.watched = watched
         self.told: list[bool] = []
 
     def operation(self, name: str) -> None:
-        if name == "sync" and self.first is not None:
+        if name == self.watched and self.first is not None:
             self.told.append(self.first.done())
         if name == self.fails:
             raise OSError(errno.EIO, "an error")
@@ -101,7 +102,7 @@ def one_group(
     on_failure: Callable[[str], None] = lambda _: None,
 ) -> tuple[WatchedDisk, AuditLog[Ticket], Ticket]:
     """A log whose disk waits in the sync of a group; nothing is due in time."""
-    disk = WatchedDisk()
+    disk = WatchedDisk("sync")
     log: AuditLog[Ticket] = AuditLog(writer(disk, Settings()), tell, on_failure=on_failure, tick_seconds=60)
     log.open()
     hand_in(log, 9)
@@ -154,23 +155,8 @@ def test_those_before_are_told_although_nothing_is_to_be_written_for_those_behin
     log.close()
 
 
-class LookingDisk(SlowDisk):
-    """Notes whether ``first`` has been told when it is asked how much space is free."""
-
-    first: Ticket | None = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.told: list[bool] = []
-
-    def operation(self, name: str) -> None:
-        if name == "statvfs" and self.first is not None:
-            self.told.append(self.first.done())
-        super().operation(name)
-
-
 def test_those_who_wait_do_not_wait_for_what_time_demands() -> None:
-    disk = LookingDisk()
+    disk = WatchedDisk("statvfs")
     log: AuditLog[Ticket] = AuditLog(writer(disk, Settings()), deliver, tick_seconds=0.0)
     log.open()
     disk.may_sync.clear()

@@ -85,7 +85,7 @@ def bodies(answered: Sequence[Entry], inputs: Iterable[Kept], release: str, imag
 
 
 def _outputs(predictions: Sequence[Prediction]) -> Sequence[Answered]:
-    if len(predictions) != 1:
+    if len(predictions) != 1:  # nearly all are: a comprehension of its own for each costs as much as its row
         return [Answered(one.band, one.flags, scalar(one.value)) for one in predictions]
     (one,) = predictions
     return (Answered(one.band, one.flags, scalar(one.value)),)
